@@ -1,0 +1,65 @@
+/*
+ * Differences between nginx versions and TLS libraries, as capabilities.
+ * Code tests NGX_HTTP_WT_HAVE_* and uses these names; no other file of the
+ * module looks at a version.
+ */
+
+
+#ifndef _NGX_HTTP_WT_GLUE_COMPAT_H_INCLUDED_
+#define _NGX_HTTP_WT_GLUE_COMPAT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#if (nginx_version < 1026002)
+#error nginx 1.26.2 or newer is required
+#endif
+
+#if !(NGX_HTTP_V3)
+#error nginx must be configured with --with-http_v3_module
+#endif
+
+
+/* 1.29.0 names encryption levels itself */
+
+#if (nginx_version >= 1029000)
+#define NGX_HTTP_WT_LEVEL_APP  NGX_QUIC_ENCRYPTION_APPLICATION
+#else
+#define NGX_HTTP_WT_LEVEL_APP  ssl_encryption_application
+#endif
+
+
+/* BoringSSL's AEAD contexts seal and open, OpenSSL's have a direction */
+
+#ifdef OPENSSL_IS_BORINGSSL
+#define ngx_http_wt_glue_seal_begin(secret)
+#define ngx_http_wt_glue_seal_end(secret)
+#define ngx_http_wt_glue_disable_early_data(ssl)                              \
+    SSL_set_early_data_enabled(ssl, 0)
+#else
+#define ngx_http_wt_glue_seal_begin(secret)                                   \
+    (void) EVP_CipherInit_ex((secret)->ctx, NULL, NULL, NULL, NULL, 1)
+#define ngx_http_wt_glue_seal_end(secret)                                     \
+    (void) EVP_CipherInit_ex((secret)->ctx, NULL, NULL, NULL, NULL, 0)
+#define ngx_http_wt_glue_disable_early_data(ssl)                              \
+    (void) SSL_set_max_early_data(ssl, 0)
+#endif
+
+
+/*
+ * The TLS library and QUIC API that decide the layout of nginx's structures.
+ * nginx's own module signature does not cover them.
+ */
+
+#ifdef OPENSSL_IS_BORINGSSL
+#define NGX_HTTP_WT_HAVE_BORINGSSL  1
+#define NGX_HTTP_WT_TLS_NAME        "BoringSSL"
+#else
+#define NGX_HTTP_WT_HAVE_BORINGSSL  0
+#define NGX_HTTP_WT_TLS_NAME        "OpenSSL"
+#endif
+
+
+#endif /* _NGX_HTTP_WT_GLUE_COMPAT_H_INCLUDED_ */

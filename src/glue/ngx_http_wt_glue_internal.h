@@ -1,0 +1,138 @@
+/*
+ * What the files of the glue share.  Never included outside src/glue.
+ */
+
+
+#ifndef _NGX_HTTP_WT_GLUE_INTERNAL_H_INCLUDED_
+#define _NGX_HTTP_WT_GLUE_INTERNAL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+#include <ngx_event_quic_connection.h>
+#include <ngx_http_wt_glue.h>
+#include <ngx_http_wt_glue_compat.h>
+
+
+/* packet numbers remembered to recognise duplicates; a power of two */
+#define NGX_HTTP_WT_GLUE_REPLAY  1024
+
+
+/* a field section that may turn out to be an extended CONNECT */
+typedef struct ngx_http_wt_glue_section_s  ngx_http_wt_glue_section_t;
+
+
+/* reads the client's SETTINGS while nginx reads the control stream */
+
+typedef struct {
+    ssize_t                  (*recv)(ngx_connection_t *c, u_char *buf,
+                                     size_t size);
+    ngx_uint_t                 state;
+    u_char                     vbuf[8];      /* a varint, maybe incomplete */
+    ngx_uint_t                 vlen;
+    uint64_t                   id;
+    uint64_t                   length;
+} ngx_http_wt_glue_control_t;
+
+
+/*
+ * The glue's side of a QUIC connection.  nginx reaches its configuration
+ * through qc->conf, so a private copy of it both gives every connection its
+ * own callbacks and codes and leads back from a connection to this structure.
+ */
+
+typedef struct {
+    ngx_http_wt_qconn_t        pub;          /* must be first */
+
+    ngx_quic_conf_t            conf;
+    ngx_quic_conf_t           *nginx_conf;
+
+    ngx_event_handler_pt       input_handler;
+    ngx_uint_t                *freed;        /* set when the pool goes */
+
+    ngx_http_wt_glue_control_t control;
+
+    ngx_event_t                datagrams;    /* posted, or a timer */
+
+    ngx_uint_t                 requests;     /* real ones, not streams */
+
+    uint64_t                   replay_last;  /* largest packet number */
+    uint64_t                   replay[NGX_HTTP_WT_GLUE_REPLAY / 64];
+
+    /* to be closed with this once nginx has handled the packet */
+    uint64_t                   close_code;
+    const char                *close_reason;
+
+    ngx_uint_t                 shutdown_code;
+    const char                *shutdown_reason;
+
+    unsigned                   closing:1;
+    unsigned                   close_app:1;
+    unsigned                   max_streams:1;    /* raised by this packet */
+    unsigned                   datagrams_blocked:1;
+    unsigned                   delayed_shutdown:1;
+    unsigned                   hq:1;
+} ngx_http_wt_glue_conn_t;
+
+
+extern const ngx_http_wt_glue_ops_t  *ngx_http_wt_glue_ops;
+extern ngx_connection_t  *ngx_http_wt_glue_starting;
+
+
+/* the glue's side of a QUIC connection, NULL if WebTransport is off there */
+ngx_http_wt_glue_conn_t *ngx_http_wt_glue_get_conn(ngx_connection_t *c);
+
+/*
+ * Sets *freed when the pool is destroyed.  Whoever asked must unset the
+ * handler of the cleanup before "freed" goes out of scope.
+ */
+ngx_pool_cleanup_t *ngx_http_wt_glue_watch(ngx_pool_t *pool,
+    ngx_uint_t *freed);
+
+/* quic.init of connections with WebTransport; checked by get_conn() */
+ngx_int_t ngx_http_wt_glue_h3_init(ngx_connection_t *c);
+
+/* negotiation, called once the server is known */
+int ngx_http_wt_glue_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg);
+void ngx_http_wt_glue_peer_params(ngx_http_wt_glue_conn_t *gc);
+
+/* read event handler of QUIC connections with WebTransport */
+void ngx_http_wt_glue_tap_install(ngx_http_wt_glue_conn_t *gc);
+
+/* a stream opened by the client; takes it, or calls "handler" with it */
+void ngx_http_wt_glue_stream_init(ngx_connection_t *c,
+    ngx_http_wt_glue_conn_t *gc, ngx_connection_handler_pt handler);
+
+/* the taken-over stream behind a connection, or NULL if it is nginx's */
+ngx_http_wt_qstream_t *ngx_http_wt_glue_get_stream(ngx_connection_t *c);
+
+/* STOP_SENDING, unless the stream has ended already */
+ngx_int_t ngx_http_wt_glue_stop_sending(ngx_connection_t *c, uint64_t code);
+
+/* lets "handler" have a stream as if nothing had been read from it */
+void ngx_http_wt_glue_replay(ngx_connection_t *c, u_char *buf, size_t len,
+    ngx_connection_handler_pt handler);
+
+/*
+ * Looks for an extended CONNECT in the beginning of a request stream.
+ * NGX_AGAIN: more bytes are needed; NGX_BUSY: QPACK insertions are; NGX_OK:
+ * "b" is what nginx may see; NGX_ERROR or an HTTP/3 code otherwise.
+ */
+ngx_int_t ngx_http_wt_glue_connect_rewrite(ngx_connection_t *c,
+    ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b,
+    ngx_http_wt_glue_section_t **section);
+
+void ngx_http_wt_glue_control_init(ngx_connection_t *c,
+    ngx_http_wt_glue_conn_t *gc);
+
+/* sends what datagrams the congestion window allows */
+void ngx_http_wt_glue_send_datagrams(ngx_http_wt_glue_conn_t *gc);
+void ngx_http_wt_glue_datagrams_init(ngx_http_wt_glue_conn_t *gc);
+
+/* QUIC variable-length integer; NULL if "end" comes first */
+u_char *ngx_http_wt_glue_varint(u_char *p, u_char *end, uint64_t *value);
+
+
+#endif /* _NGX_HTTP_WT_GLUE_INTERNAL_H_INCLUDED_ */

@@ -1,0 +1,471 @@
+/*
+ * The packet tap: looks at a 1-RTT packet before nginx does.
+ *
+ * DATAGRAM frames (RFC 9221), which nginx would answer with a connection
+ * error, are taken out: the frame becomes PING and PADDING of the same length
+ * and the packet is protected again, in place, under its own packet number.
+ * Codes of RESET_STREAM and STOP_SENDING, which nginx drops, are noted.
+ * All other packets reach nginx as they came.
+ */
+
+
+#include <ngx_http_wt_glue_internal.h>
+
+
+/* RFC 9221, 4.  Datagram Frame Types */
+#define NGX_HTTP_WT_GLUE_FT_DATAGRAM      0x30
+#define NGX_HTTP_WT_GLUE_FT_DATAGRAM_LEN  0x31
+
+
+static void ngx_http_wt_glue_input_handler(ngx_event_t *rev);
+static void ngx_http_wt_glue_tap(ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b);
+static void ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
+    ngx_quic_header_t *pkt);
+static ngx_uint_t ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
+    ngx_quic_header_t *pkt);
+static u_char *ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc,
+    ngx_quic_header_t *pkt, u_char *p, u_char *end, ngx_uint_t drop);
+static void ngx_http_wt_glue_tap_code(ngx_connection_t *c,
+    ngx_quic_frame_t *frame);
+static ngx_uint_t ngx_http_wt_glue_replayed(ngx_http_wt_glue_conn_t *gc,
+    uint64_t pn);
+static ngx_int_t ngx_http_wt_glue_protect(ngx_connection_t *c,
+    ngx_quic_header_t *in);
+static void ngx_http_wt_glue_close_handled(ngx_http_wt_glue_conn_t *gc);
+
+
+void
+ngx_http_wt_glue_tap_install(ngx_http_wt_glue_conn_t *gc)
+{
+    ngx_event_t  *rev;
+
+    rev = gc->pub.connection->read;
+
+    if (gc->input_handler == NULL) {
+        gc->input_handler = rev->handler;
+        rev->handler = ngx_http_wt_glue_input_handler;
+    }
+}
+
+
+static void
+ngx_http_wt_glue_input_handler(ngx_event_t *rev)
+{
+    ngx_uint_t                freed;
+    ngx_connection_t         *c;
+    ngx_http_wt_glue_conn_t  *gc;
+
+    c = rev->data;
+    gc = ngx_http_wt_glue_get_conn(c);
+
+    if (c->udp->buffer && !rev->timedout && !c->close) {
+        ngx_http_wt_glue_tap(gc, c->udp->buffer);
+    }
+
+    freed = 0;
+    gc->freed = &freed;
+
+    gc->input_handler(rev);
+
+    if (freed) {
+        return;
+    }
+
+    gc->freed = NULL;
+
+    if (gc->closing) {
+        ngx_http_wt_glue_close_handled(gc);
+        return;
+    }
+
+    if (gc->max_streams) {
+        gc->max_streams = 0;
+
+        if (gc->pub.data) {
+            ngx_http_wt_glue_ops->streams(&gc->pub);
+        }
+    }
+
+    /*
+     * Acknowledgements may have opened the congestion window: datagrams go
+     * ahead of what nginx's own, posted, push event is going to send.
+     */
+
+    if (gc->datagrams_blocked) {
+        ngx_http_wt_glue_send_datagrams(gc);
+    }
+}
+
+
+static void
+ngx_http_wt_glue_tap(ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b)
+{
+    u_char                 *p;
+    ngx_buf_t               raw;
+    ngx_connection_t       *c;
+    ngx_quic_header_t       pkt;
+    ngx_quic_connection_t  *qc;
+
+    c = gc->pub.connection;
+    qc = ngx_quic_get_connection(c);
+
+    if (qc->closing
+        || !c->ssl->handshaked
+        || !ngx_quic_keys_available(qc->keys, NGX_HTTP_WT_LEVEL_APP, 0))
+    {
+        return;
+    }
+
+    raw = *b;
+    p = raw.pos;
+
+    /* a 1-RTT packet may follow others in its datagram, RFC 9000, 12.2 */
+
+    while (p < raw.last) {
+
+        ngx_memzero(&pkt, sizeof(ngx_quic_header_t));
+
+        pkt.raw = &raw;
+        pkt.data = p;
+        pkt.len = raw.last - p;
+        pkt.log = c->log;
+        pkt.flags = p[0];
+
+        raw.pos = p + 1;
+
+        if (ngx_quic_parse_packet(&pkt) != NGX_OK) {
+            return;
+        }
+
+        if (pkt.level == NGX_HTTP_WT_LEVEL_APP) {
+            ngx_http_wt_glue_tap_packet(gc, &pkt);
+            return;
+        }
+
+        p = pkt.data + pkt.len;
+    }
+}
+
+
+static void
+ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
+    ngx_quic_header_t *pkt)
+{
+    uint64_t                largest_pn;
+    ngx_connection_t       *c;
+    ngx_quic_send_ctx_t    *ctx;
+    ngx_quic_connection_t  *qc;
+
+    static u_char           plaintext[NGX_QUIC_MAX_UDP_PAYLOAD_SIZE];
+
+    c = gc->pub.connection;
+    qc = ngx_quic_get_connection(c);
+    ctx = ngx_quic_get_send_ctx(qc, NGX_HTTP_WT_LEVEL_APP);
+
+    pkt->keys = qc->keys;
+    pkt->key_phase = qc->key_phase;
+    pkt->plaintext = plaintext;
+
+    /* a copy: nginx is going to decrypt the packet too */
+    largest_pn = ctx->largest_pn;
+
+    if (ngx_quic_decrypt(pkt, &largest_pn) != NGX_OK) {
+        return;
+    }
+
+    if (!ngx_http_wt_glue_tap_frames(gc, pkt)) {
+        return;
+    }
+
+    if (ngx_http_wt_glue_protect(c, pkt) != NGX_OK) {
+        gc->closing = 1;
+        gc->close_app = 1;
+        gc->close_code = NGX_HTTP_V3_ERR_INTERNAL_ERROR;
+        gc->close_reason = "packet protection failed";
+    }
+}
+
+
+/* returns 1 if the payload has been changed */
+
+static ngx_uint_t
+ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
+    ngx_quic_header_t *pkt)
+{
+    u_char            *p, *end, *next;
+    ssize_t            len;
+    ngx_buf_t          buf;
+    ngx_uint_t         changed, replayed;
+    ngx_chain_t        chain;
+    ngx_quic_frame_t   frame;
+
+    p = pkt->payload.data;
+    end = p + pkt->payload.len;
+
+    changed = 0;
+    replayed = 0;
+
+    while (p < end) {
+
+        if ((*p & ~1) == NGX_HTTP_WT_GLUE_FT_DATAGRAM) {
+
+            if (!changed) {
+                replayed = ngx_http_wt_glue_replayed(gc, pkt->pn);
+            }
+
+            next = ngx_http_wt_glue_tap_datagram(gc, pkt, p, end, replayed);
+            if (next == NULL) {
+                /* malformed: nginx closes the connection as it should */
+                break;
+            }
+
+            changed = 1;
+
+            *p++ = NGX_QUIC_FT_PING;
+            ngx_memset(p, NGX_QUIC_FT_PADDING, next - p);
+
+            p = next;
+            continue;
+        }
+
+        ngx_memzero(&frame, sizeof(ngx_quic_frame_t));
+        ngx_memzero(&buf, sizeof(ngx_buf_t));
+        chain.buf = &buf;
+        chain.next = NULL;
+        frame.data = &chain;
+
+        len = ngx_quic_parse_frame(pkt, p, end, &frame);
+        if (len <= 0) {
+            break;
+        }
+
+        if (frame.type == NGX_QUIC_FT_RESET_STREAM
+            || frame.type == NGX_QUIC_FT_STOP_SENDING)
+        {
+            ngx_http_wt_glue_tap_code(gc->pub.connection, &frame);
+
+        } else if (frame.type == NGX_QUIC_FT_MAX_STREAMS
+                   || frame.type == NGX_QUIC_FT_MAX_STREAMS2)
+        {
+            gc->max_streams = 1;
+        }
+
+        p += len;
+    }
+
+    return changed;
+}
+
+
+/* returns the end of the frame, or NULL if it is malformed */
+
+static u_char *
+ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc,
+    ngx_quic_header_t *pkt, u_char *p, u_char *end, ngx_uint_t drop)
+{
+    u_char                 *start, *last;
+    uint64_t                len;
+    ngx_int_t               rc;
+    ngx_quic_connection_t  *qc;
+
+    start = p++;
+    last = end;
+
+    if (*start == NGX_HTTP_WT_GLUE_FT_DATAGRAM_LEN) {
+        p = ngx_http_wt_glue_varint(p, end, &len);
+
+        if (p == NULL || len > (uint64_t) (end - p)) {
+            return NULL;
+        }
+
+        last = p + len;
+    }
+
+    if (drop || gc->closing || gc->pub.data == NULL) {
+        return last;
+    }
+
+    if ((uint64_t) (last - start) > gc->pub.params->max_datagram_frame_size) {
+
+        /* RFC 9221, 3: an endpoint [...] MUST terminate the connection */
+
+        gc->closing = 1;
+        gc->close_app = 0;
+        gc->close_code = NGX_QUIC_ERR_PROTOCOL_VIOLATION;
+        gc->close_reason = "DATAGRAM frame too large";
+        return last;
+    }
+
+    rc = ngx_http_wt_glue_ops->datagram(&gc->pub, p, last - p);
+
+    if (rc == NGX_OK) {
+
+        /*
+         * nginx takes bytes which are in no stream for a flood.  The credit
+         * includes the overhead of small datagrams, as nginx has a limit of
+         * eight times the payload for streams.
+         */
+
+        qc = ngx_quic_get_connection(gc->pub.connection);
+        qc->streams.sent += pkt->len;
+
+    } else if (rc > 0) {
+        gc->closing = 1;
+        gc->close_app = 1;
+        gc->close_code = rc;
+        gc->close_reason = "invalid datagram";
+    }
+
+    return last;
+}
+
+
+static void
+ngx_http_wt_glue_tap_code(ngx_connection_t *c, ngx_quic_frame_t *frame)
+{
+    uint64_t                id;
+    ngx_quic_stream_t      *stream;
+    ngx_http_wt_qstream_t  *qs;
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(c);
+
+    id = (frame->type == NGX_QUIC_FT_RESET_STREAM)
+             ? frame->u.reset_stream.id : frame->u.stop_sending.id;
+
+    stream = ngx_quic_find_stream(&qc->streams.tree, id);
+
+    if (stream == NULL || stream->connection == NULL) {
+        return;
+    }
+
+    qs = ngx_http_wt_glue_get_stream(stream->connection);
+    if (qs == NULL) {
+        return;
+    }
+
+    if (frame->type == NGX_QUIC_FT_RESET_STREAM) {
+        if (!qs->reset_received) {
+            qs->reset_received = 1;
+            qs->reset_code = frame->u.reset_stream.error_code;
+        }
+
+    } else if (!qs->stop_received) {
+        qs->stop_received = 1;
+        qs->stop_code = frame->u.stop_sending.error_code;
+    }
+}
+
+
+/*
+ * nginx accepts a packet twice.  That is harmless for streams, but a datagram
+ * must not be delivered twice.
+ */
+
+static ngx_uint_t
+ngx_http_wt_glue_replayed(ngx_http_wt_glue_conn_t *gc, uint64_t pn)
+{
+    uint64_t    bit, last, skip;
+    ngx_uint_t  i, n;
+
+    n = NGX_HTTP_WT_GLUE_REPLAY / 64;
+    last = gc->replay_last;
+
+    if (pn > last) {
+
+        /* forget the packet numbers that leave the window */
+
+        skip = ngx_min(pn / 64 - last / 64, n);
+
+        for (i = 0; i < skip; i++) {
+            gc->replay[(pn / 64 - i) % n] = 0;
+        }
+
+        gc->replay_last = pn;
+
+    } else if (last / 64 - pn / 64 >= n) {
+
+        /* too old to tell */
+        return 1;
+    }
+
+    bit = (uint64_t) 1 << (pn % 64);
+    i = (pn / 64) % n;
+
+    if (gc->replay[i] & bit) {
+        return 1;
+    }
+
+    gc->replay[i] |= bit;
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_http_wt_glue_protect(ngx_connection_t *c, ngx_quic_header_t *in)
+{
+    u_char                  dcid[NGX_QUIC_MAX_CID_LEN];
+    ngx_int_t               rc;
+    ngx_str_t               res;
+    ngx_quic_keys_t         keys;
+    ngx_quic_header_t       pkt;
+    ngx_quic_secret_t      *secret;
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(c);
+
+    secret = in->key_update
+                 ? &qc->keys->next_key.client
+                 : &qc->keys->secrets[NGX_HTTP_WT_LEVEL_APP].client;
+
+    /* nginx protects with the server's keys: lend it the client's as such */
+
+    keys.secrets[NGX_HTTP_WT_LEVEL_APP].server = *secret;
+
+    ngx_memzero(&pkt, sizeof(ngx_quic_header_t));
+
+    ngx_memcpy(dcid, in->dcid.data, in->dcid.len);
+
+    pkt.keys = &keys;
+    pkt.log = c->log;
+    pkt.level = NGX_HTTP_WT_LEVEL_APP;
+    pkt.flags = in->flags;
+    pkt.dcid.data = dcid;
+    pkt.dcid.len = in->dcid.len;
+    pkt.number = in->pn;
+    pkt.num_len = (in->flags & 0x03) + 1;
+    pkt.trunc = (uint32_t) in->pn;
+    pkt.payload = in->payload;
+
+    res.data = in->data;
+
+    ngx_http_wt_glue_seal_begin(secret);
+
+    rc = ngx_quic_encrypt(&pkt, &res);
+
+    ngx_http_wt_glue_seal_end(secret);
+
+    return rc;
+}
+
+
+static void
+ngx_http_wt_glue_close_handled(ngx_http_wt_glue_conn_t *gc)
+{
+    ngx_connection_t       *c;
+    ngx_quic_connection_t  *qc;
+
+    c = gc->pub.connection;
+    qc = ngx_quic_get_connection(c);
+
+    gc->closing = 0;
+
+    if (qc->closing) {
+        return;
+    }
+
+    ngx_quic_finalize_connection(c, gc->close_code, gc->close_reason);
+
+    qc->error_app = gc->close_app;
+}

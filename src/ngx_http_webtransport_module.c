@@ -1,0 +1,456 @@
+/*
+ * The module: directives, their defaults and checks, and the hooks into
+ * nginx's start.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+#include <ngx_http_wt_conf.h>
+#include <ngx_http_wt_conn.h>
+
+
+/* QUIC stream ids have room for more, connection slots do not */
+#define NGX_HTTP_WT_MAX_STREAMS        65535
+#define NGX_HTTP_WT_MAX_DATAGRAM_SIZE  65535
+
+
+static ngx_int_t ngx_http_wt_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_wt_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_wt_init_server(ngx_conf_t *cf,
+    ngx_http_wt_srv_conf_t *wscf);
+static ngx_http_wt_glue_params_t *ngx_http_wt_negotiate(
+    ngx_http_conf_ctx_t *ctx);
+static void *ngx_http_wt_create_srv_conf(ngx_conf_t *cf);
+static char *ngx_http_wt_merge_srv_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static void *ngx_http_wt_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_http_wt_max_streams(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_wt_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_wt_origins(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_conf_num_bounds_t  ngx_http_wt_sessions_bounds = {
+    ngx_conf_check_num_bounds, 1, 65535
+};
+
+static ngx_conf_num_bounds_t  ngx_http_wt_datagram_size_bounds = {
+    ngx_conf_check_num_bounds, 64, NGX_HTTP_WT_MAX_DATAGRAM_SIZE
+};
+
+static ngx_conf_num_bounds_t  ngx_http_wt_datagram_queue_bounds = {
+    ngx_conf_check_num_bounds, 1, 65535
+};
+
+
+static ngx_command_t  ngx_http_wt_commands[] = {
+
+    { ngx_string("webtransport"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_wt_srv_conf_t, enable),
+      NULL },
+
+    { ngx_string("webtransport_max_streams"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE2,
+      ngx_http_wt_max_streams,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("webtransport_max_sessions"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_wt_srv_conf_t, max_sessions),
+      &ngx_http_wt_sessions_bounds },
+
+    { ngx_string("webtransport_max_datagram_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_wt_srv_conf_t, max_datagram_size),
+      &ngx_http_wt_datagram_size_bounds },
+
+    { ngx_string("webtransport_echo"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_wt_echo,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("webtransport_origins"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_wt_origins,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("webtransport_datagram_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, session.datagram_queue),
+      &ngx_http_wt_datagram_queue_bounds },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_webtransport_module_ctx = {
+    ngx_http_wt_preconfiguration,          /* preconfiguration */
+    ngx_http_wt_postconfiguration,         /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    ngx_http_wt_create_srv_conf,           /* create server configuration */
+    ngx_http_wt_merge_srv_conf,            /* merge server configuration */
+
+    ngx_http_wt_create_loc_conf,           /* create location configuration */
+    ngx_http_wt_merge_loc_conf             /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_webtransport_module = {
+    NGX_MODULE_V1,
+    &ngx_http_webtransport_module_ctx,     /* module context */
+    ngx_http_wt_commands,                  /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_http_wt_glue_init_module,          /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_wt_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_http_wt_add_variables(cf);
+}
+
+
+static ngx_int_t
+ngx_http_wt_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_uint_t                   i, on;
+    ngx_http_wt_srv_conf_t      *wscf;
+    ngx_http_core_srv_conf_t   **cscfp;
+    ngx_http_core_main_conf_t   *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    on = 0;
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        wscf = cscfp[i]->ctx->srv_conf[ngx_http_webtransport_module.ctx_index];
+
+        if (wscf->enable) {
+            on = 1;
+
+            if (ngx_http_wt_init_server(cf, wscf) != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    ngx_http_wt_conn_negotiate = ngx_http_wt_negotiate;
+
+    if (ngx_http_wt_glue_postconfiguration(cf, on, &ngx_http_wt_conn_ops)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return on ? ngx_http_wt_request_init(cf) : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_wt_init_server(ngx_conf_t *cf, ngx_http_wt_srv_conf_t *wscf)
+{
+    ngx_uint_t                  slots;
+    ngx_event_conf_t           *ecf;
+    ngx_http_wt_glue_params_t  *params;
+
+    params = &wscf->params;
+
+    params->max_streams_bidi = wscf->max_streams_bidi;
+    params->max_streams_uni = wscf->max_streams_uni;
+    params->max_datagram_frame_size = wscf->max_datagram_size;
+
+    if (ngx_http_wt_conn_params(params, wscf->max_sessions, cf->pool)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* the connection, its streams, HTTP/3's six; see docs/directives.md */
+
+    slots = 1 + 6 + wscf->max_streams_bidi + wscf->max_streams_uni;
+
+    ecf = ngx_event_get_conf(cf->cycle->conf_ctx, ngx_event_core_module);
+
+    if (ecf->connections != NGX_CONF_UNSET_UINT
+        && slots > ecf->connections / 2)
+    {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "a single client can take %ui of %ui "
+                           "\"worker_connections\": raise them or lower "
+                           "\"webtransport_max_streams\"",
+                           slots, ecf->connections);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_http_wt_glue_params_t *
+ngx_http_wt_negotiate(ngx_http_conf_ctx_t *ctx)
+{
+    ngx_http_wt_srv_conf_t  *wscf;
+
+    wscf = ctx->srv_conf[ngx_http_webtransport_module.ctx_index];
+
+    return wscf->enable ? &wscf->params : NULL;
+}
+
+
+static void *
+ngx_http_wt_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_http_wt_srv_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_wt_srv_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->params = { 0 }
+     */
+
+    conf->enable = NGX_CONF_UNSET;
+    conf->max_streams_bidi = NGX_CONF_UNSET_UINT;
+    conf->max_streams_uni = NGX_CONF_UNSET_UINT;
+    conf->max_sessions = NGX_CONF_UNSET_UINT;
+    conf->max_datagram_size = NGX_CONF_UNSET_UINT;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_wt_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_wt_srv_conf_t *prev = parent;
+    ngx_http_wt_srv_conf_t *conf = child;
+
+    ngx_http_v3_srv_conf_t  *h3scf;
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 0);
+
+    ngx_conf_merge_uint_value(conf->max_streams_bidi, prev->max_streams_bidi,
+                              64);
+    ngx_conf_merge_uint_value(conf->max_streams_uni, prev->max_streams_uni,
+                              64);
+    ngx_conf_merge_uint_value(conf->max_sessions, prev->max_sessions, 16);
+    ngx_conf_merge_uint_value(conf->max_datagram_size,
+                              prev->max_datagram_size,
+                              NGX_HTTP_WT_MAX_DATAGRAM_SIZE);
+
+    if (conf->enable) {
+        h3scf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_v3_module);
+
+        if (!h3scf->enable) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"webtransport on\" needs HTTP/3, but "
+                               "\"http3\" is off in the same server");
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_wt_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_wt_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_wt_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->echo = 0
+     */
+
+    conf->origins = NGX_CONF_UNSET_PTR;
+    conf->session.datagram_queue = NGX_CONF_UNSET_UINT;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_wt_loc_conf_t *prev = parent;
+    ngx_http_wt_loc_conf_t *conf = child;
+
+    ngx_http_wt_srv_conf_t  *wscf;
+
+    ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
+    ngx_conf_merge_uint_value(conf->session.datagram_queue,
+                              prev->session.datagram_queue, 128);
+
+    if (ngx_http_wt_is_handled(conf)) {
+        wscf = ngx_http_conf_get_module_srv_conf(cf,
+                                                 ngx_http_webtransport_module);
+
+        if (!wscf->enable) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%s\" needs \"webtransport on\" in its "
+                               "server",
+                               conf->echo ? "webtransport_echo"
+                                          : "webtransport_pass");
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_wt_max_streams(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_wt_srv_conf_t *wscf = conf;
+
+    ngx_int_t    n;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    if (wscf->max_streams_bidi != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i <= 2; i++) {
+
+        n = ngx_atoi(value[i].data, value[i].len);
+
+        /* at least one request stream, or there is no CONNECT */
+
+        if (n == NGX_ERROR || n > NGX_HTTP_WT_MAX_STREAMS
+            || (i == 1 && n == 0))
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid number of streams \"%V\" in \"%V\", "
+                               "it must be between %d and %d",
+                               &value[i], &cmd->name, i == 1 ? 1 : 0,
+                               NGX_HTTP_WT_MAX_STREAMS);
+            return NGX_CONF_ERROR;
+        }
+
+        if (i == 1) {
+            wscf->max_streams_bidi = n;
+
+        } else {
+            wscf->max_streams_uni = n;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_wt_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_wt_loc_conf_t *wlcf = conf;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (wlcf->echo) {
+        return "is duplicate";
+    }
+
+    if (ngx_http_wt_is_handled(wlcf)) {
+        return "contradicts \"webtransport_pass\" in the same location";
+    }
+
+    wlcf->echo = 1;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_wt_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_wt_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_wt_loc_conf_t *wlcf = conf;
+
+    ngx_str_t   *value, *origin;
+    ngx_uint_t   i;
+
+    if (wlcf->origins != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    wlcf->origins = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                     sizeof(ngx_str_t));
+    if (wlcf->origins == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (!ngx_http_wt_str_is(&value[i], "*")
+            && !ngx_http_wt_str_is(&value[i], "self")
+            && ngx_strstr(value[i].data, "://") == NULL)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid origin \"%V\" in \"%V\", it must be "
+                               "\"*\", \"self\" or like "
+                               "\"https://example.com\"",
+                               &value[i], &cmd->name);
+            return NGX_CONF_ERROR;
+        }
+
+        origin = ngx_array_push(wlcf->origins);
+        if (origin == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *origin = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
