@@ -49,6 +49,24 @@ static ngx_conf_num_bounds_t  ngx_http_wt_datagram_queue_bounds = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_wt_framings[] = {
+    { ngx_string("raw"), NGX_HTTP_WT_FRAMING_RAW },
+    { ngx_string("whole"), NGX_HTTP_WT_FRAMING_WHOLE },
+    { ngx_string("length"), NGX_HTTP_WT_FRAMING_U32 },
+    { ngx_string("lines"), NGX_HTTP_WT_FRAMING_LINES },
+    { ngx_null_string, 0 }
+};
+
+static ngx_conf_enum_t  ngx_http_wt_overflows[] = {
+    { ngx_string("block"), NGX_HTTP_WT_OVERFLOW_BLOCK },
+    { ngx_string("close"), NGX_HTTP_WT_OVERFLOW_CLOSE },
+    { ngx_null_string, 0 }
+};
+
+
+#define NGX_HTTP_WT_ALL_CONF                                                  \
+    (NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF)
+
 static ngx_command_t  ngx_http_wt_commands[] = {
 
     { ngx_string("webtransport"),
@@ -87,18 +105,95 @@ static ngx_command_t  ngx_http_wt_commands[] = {
       NULL },
 
     { ngx_string("webtransport_origins"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_1MORE,
       ngx_http_wt_origins,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("webtransport_datagram_queue"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_wt_loc_conf_t, session.datagram_queue),
       &ngx_http_wt_datagram_queue_bounds },
+
+    { ngx_string("webtransport_pass"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_wt_pass,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("webtransport_buffer_size"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.buffer_size),
+      NULL },
+
+    { ngx_string("webtransport_connect_timeout"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.connect_timeout),
+      NULL },
+
+    { ngx_string("webtransport_accept_timeout"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.accept_timeout),
+      NULL },
+
+    { ngx_string("webtransport_send_timeout"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.send_timeout),
+      NULL },
+
+    { ngx_string("webtransport_worker_timeout"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.worker_timeout),
+      NULL },
+
+    { ngx_string("webtransport_framing"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.framing),
+      &ngx_http_wt_framings },
+
+    { ngx_string("webtransport_max_message_size"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.max_message_size),
+      NULL },
+
+    { ngx_string("webtransport_overflow"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.overflow),
+      &ngx_http_wt_overflows },
+
+    { ngx_string("webtransport_param"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE2,
+      ngx_http_wt_set_value,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.params),
+      NULL },
+
+    { ngx_string("webtransport_set_header"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE2,
+      ngx_http_wt_set_value,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.headers),
+      (void *) 1 },
 
       ngx_null_command
 };
@@ -308,6 +403,8 @@ ngx_http_wt_create_loc_conf(ngx_conf_t *cf)
     conf->origins = NGX_CONF_UNSET_PTR;
     conf->session.datagram_queue = NGX_CONF_UNSET_UINT;
 
+    ngx_http_wt_create_backend_conf(&conf->backend);
+
     return conf;
 }
 
@@ -323,6 +420,14 @@ ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
     ngx_conf_merge_uint_value(conf->session.datagram_queue,
                               prev->session.datagram_queue, 128);
+
+    conf->backend.datagram_queue = conf->session.datagram_queue;
+
+    if (ngx_http_wt_merge_backend_conf(cf, &prev->backend, &conf->backend)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
     if (ngx_http_wt_is_handled(conf)) {
         wscf = ngx_http_conf_get_module_srv_conf(cf,

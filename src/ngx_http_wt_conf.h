@@ -11,6 +11,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <ngx_http_wt.h>
+#include <ngx_http_wt_backend.h>
 #include <ngx_http_wt_glue.h>
 #include <ngx_http_wt_session.h>
 
@@ -30,15 +31,25 @@ typedef struct {
     ngx_flag_t                  echo;
     ngx_array_t                *origins;      /* of ngx_str_t */
     ngx_http_wt_session_conf_t  session;
+    ngx_http_wt_backend_conf_t  backend;
 } ngx_http_wt_loc_conf_t;
 
 
 /* a location where a session may end up */
-#define ngx_http_wt_is_handled(wlcf)  ((wlcf)->echo)
+#define ngx_http_wt_is_handled(wlcf)                                          \
+    ((wlcf)->echo || (wlcf)->backend.upstream.upstream)
 
 
 /* content handler of locations with webtransport_pass or webtransport_echo */
 ngx_int_t ngx_http_wt_handler(ngx_http_request_t *r);
+
+/* webtransport_pass, webtransport_param, webtransport_set_header */
+char *ngx_http_wt_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_wt_set_value(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+void ngx_http_wt_create_backend_conf(ngx_http_wt_backend_conf_t *conf);
+char *ngx_http_wt_merge_backend_conf(ngx_conf_t *cf,
+    ngx_http_wt_backend_conf_t *prev, ngx_http_wt_backend_conf_t *conf);
 
 /* phase handlers and the header filter; the order is theirs, see the file */
 ngx_int_t ngx_http_wt_request_init(ngx_conf_t *cf);

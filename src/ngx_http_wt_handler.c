@@ -11,6 +11,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include <ngx_http_wt_backend.h>
 #include <ngx_http_wt_conf.h>
 #include <ngx_http_wt_echo.h>
 
@@ -180,11 +181,12 @@ ngx_http_wt_header_filter(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_wt_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                    rc;
-    ngx_http_wt_session_t       *s;
-    ngx_http_wt_srv_conf_t      *wscf;
-    ngx_http_wt_loc_conf_t      *wlcf;
-    ngx_http_wt_glue_connect_t  *connect;
+    void                          *peer;
+    ngx_int_t                      rc;
+    ngx_http_wt_srv_conf_t        *wscf;
+    ngx_http_wt_loc_conf_t        *wlcf;
+    const ngx_http_wt_peer_ops_t  *ops;
+    ngx_http_wt_glue_connect_t    *connect;
 
     connect = ngx_http_wt_glue_get_connect(r);
 
@@ -200,7 +202,19 @@ ngx_http_wt_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    return ngx_http_wt_session_create(r, connect, &wlcf->session,
-                                      &ngx_http_wt_echo_ops, NULL,
-                                      wscf->max_sessions, &s);
+    if (wlcf->echo) {
+        ops = &ngx_http_wt_echo_ops;
+        peer = NULL;
+
+    } else {
+        ops = &ngx_http_wt_backend_ops;
+
+        peer = ngx_http_wt_backend_create(r, &wlcf->backend);
+        if (peer == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    return ngx_http_wt_session_create(r, connect, &wlcf->session, ops, peer,
+                                      wscf->max_sessions);
 }

@@ -21,7 +21,7 @@ static ngx_int_t ngx_http_wt_variable_close_by(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_wt_variable_duration(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static void ngx_http_wt_set_value(ngx_http_variable_value_t *v, u_char *data,
+static void ngx_http_wt_variable_set(ngx_http_variable_value_t *v, u_char *data,
     size_t len);
 
 
@@ -81,7 +81,7 @@ ngx_http_wt_add_variables(ngx_conf_t *cf)
 
 
 static void
-ngx_http_wt_set_value(ngx_http_variable_value_t *v, u_char *data, size_t len)
+ngx_http_wt_variable_set(ngx_http_variable_value_t *v, u_char *data, size_t len)
 {
     v->valid = 1;
     v->no_cacheable = 0;
@@ -112,7 +112,7 @@ ngx_http_wt_variable_str(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
     }
 
-    ngx_http_wt_set_value(v, value->data, value->len);
+    ngx_http_wt_variable_set(v, value->data, value->len);
 
     return NGX_OK;
 }
@@ -140,7 +140,7 @@ ngx_http_wt_variable_counter(ngx_http_request_t *r,
 
     counter = (uint64_t *) ((u_char *) s + data);
 
-    ngx_http_wt_set_value(v, p, ngx_sprintf(p, "%uL", *counter) - p);
+    ngx_http_wt_variable_set(v, p, ngx_sprintf(p, "%uL", *counter) - p);
 
     return NGX_OK;
 }
@@ -159,7 +159,7 @@ ngx_http_wt_variable_draft(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    ngx_http_wt_set_value(v, (u_char *) s->draft, ngx_strlen(s->draft));
+    ngx_http_wt_variable_set(v, (u_char *) s->draft, ngx_strlen(s->draft));
 
     return NGX_OK;
 }
@@ -184,7 +184,7 @@ ngx_http_wt_variable_close_code(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ngx_http_wt_set_value(v, p, ngx_sprintf(p, "%uD", s->close_code) - p);
+    ngx_http_wt_variable_set(v, p, ngx_sprintf(p, "%uD", s->close_code) - p);
 
     return NGX_OK;
 }
@@ -206,7 +206,7 @@ ngx_http_wt_variable_close_by(ngx_http_request_t *r,
 
     name = ngx_http_wt_session_by_name(s->close_by);
 
-    ngx_http_wt_set_value(v, name->data, name->len);
+    ngx_http_wt_variable_set(v, name->data, name->len);
 
     return NGX_OK;
 }
@@ -236,7 +236,7 @@ ngx_http_wt_variable_duration(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ngx_http_wt_set_value(v, p, ngx_sprintf(p, "%T.%03M", (time_t) ms / 1000,
+    ngx_http_wt_variable_set(v, p, ngx_sprintf(p, "%T.%03M", (time_t) ms / 1000,
                                             ms % 1000)
                                 - p);
 

@@ -355,3 +355,36 @@ ngx_http_wt_glue_conn_acked(ngx_http_wt_qconn_t *qconn)
 
     return 1;
 }
+
+
+ngx_msec_t
+ngx_http_wt_glue_idle_timeout(ngx_http_wt_qconn_t *qconn)
+{
+    return ngx_quic_get_connection(qconn->connection)->tp.max_idle_timeout;
+}
+
+
+ngx_int_t
+ngx_http_wt_glue_ping(ngx_http_wt_qconn_t *qconn)
+{
+    ngx_quic_frame_t       *frame;
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(qconn->connection);
+
+    if (qc->closing) {
+        return NGX_OK;
+    }
+
+    frame = ngx_quic_alloc_frame(qconn->connection);
+    if (frame == NULL) {
+        return NGX_ERROR;
+    }
+
+    frame->level = NGX_HTTP_WT_LEVEL_APP;
+    frame->type = NGX_QUIC_FT_PING;
+
+    ngx_quic_queue_frame(qc, frame);
+
+    return NGX_OK;
+}

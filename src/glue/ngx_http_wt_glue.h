@@ -230,6 +230,12 @@ void ngx_http_wt_glue_conn_close(ngx_http_wt_qconn_t *qconn, uint64_t code,
 /* Request streams the client may have opened so far: their ids are below. */
 uint64_t ngx_http_wt_glue_requests_max(ngx_http_wt_qconn_t *qconn);
 
+/* Milliseconds without packets after which a connection is closed. */
+ngx_msec_t ngx_http_wt_glue_idle_timeout(ngx_http_wt_qconn_t *qconn);
+
+/* Sends a PING frame.  NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_http_wt_glue_ping(ngx_http_wt_qconn_t *qconn);
+
 /* Has the client acknowledged all bytes of streams? */
 ngx_uint_t ngx_http_wt_glue_conn_acked(ngx_http_wt_qconn_t *qconn);
 

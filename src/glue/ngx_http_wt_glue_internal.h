@@ -111,10 +111,6 @@ ngx_http_wt_qstream_t *ngx_http_wt_glue_get_stream(ngx_connection_t *c);
 /* STOP_SENDING, unless the stream has ended already */
 ngx_int_t ngx_http_wt_glue_stop_sending(ngx_connection_t *c, uint64_t code);
 
-/* lets "handler" have a stream as if nothing had been read from it */
-void ngx_http_wt_glue_replay(ngx_connection_t *c, u_char *buf, size_t len,
-    ngx_connection_handler_pt handler);
-
 /*
  * Looks for an extended CONNECT in the beginning of a request stream.
  * NGX_AGAIN: more bytes are needed; NGX_BUSY: QPACK insertions are; NGX_OK:

@@ -36,12 +36,22 @@ typedef struct {
 } ngx_http_wt_glue_peek_t;
 
 
-/* bytes that nginx has yet to see; in the stream's pool */
+/*
+ * Bytes that nginx has yet to see, and on request streams the place in the
+ * sequence of frames; in the stream's pool.
+ */
 
 typedef struct {
+    ngx_http_wt_glue_conn_t    *gc;
     ngx_http_wt_glue_recv_pt    recv;
     u_char                     *pos;
     u_char                     *last;
+
+    uint64_t                    skip;         /* of the current frame */
+    ngx_uint_t                  vlen;
+    u_char                      vbuf[8];      /* a varint, maybe incomplete */
+    unsigned                    frames:1;     /* a request stream */
+    unsigned                    length:1;     /* the type has been seen */
 } ngx_http_wt_glue_replay_t;
 
 
@@ -58,8 +68,12 @@ static void ngx_http_wt_glue_pass_uni(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek, ngx_uint_t control);
 static void ngx_http_wt_glue_take(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek, u_char *pos);
+static void ngx_http_wt_glue_replay(ngx_connection_t *c,
+    ngx_http_wt_glue_peek_t *peek);
 static ssize_t ngx_http_wt_glue_replay_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
+static void ngx_http_wt_glue_replay_frames(ngx_connection_t *c,
+    ngx_http_wt_glue_replay_t *replay, u_char *p, u_char *last);
 static void ngx_http_wt_glue_replay_cleanup(void *data);
 static ngx_http_wt_qstream_t *ngx_http_wt_glue_create_stream(
     ngx_connection_t *c, ngx_http_wt_glue_conn_t *gc);
@@ -344,8 +358,7 @@ ngx_http_wt_glue_pass_request(ngx_connection_t *c,
         c->start_time = ngx_current_msec;
     }
 
-    ngx_http_wt_glue_replay(c, peek->buf.pos,
-                            peek->buf.last - peek->buf.pos, peek->handler);
+    ngx_http_wt_glue_replay(c, peek);
 
     clcf->keepalive_requests = requests;
 
@@ -394,8 +407,7 @@ ngx_http_wt_glue_pass_uni(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek,
                         | NGX_QUIC_STREAM_UNIDIRECTIONAL);
     c->read->ready = 0;
 
-    ngx_http_wt_glue_replay(c, peek->buf.pos,
-                            peek->buf.last - peek->buf.pos, peek->handler);
+    ngx_http_wt_glue_replay(c, peek);
 
     if (freed) {
         return;
@@ -414,9 +426,8 @@ ngx_http_wt_glue_pass_uni(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek,
 }
 
 
-void
-ngx_http_wt_glue_replay(ngx_connection_t *c, u_char *buf, size_t len,
-    ngx_connection_handler_pt handler)
+static void
+ngx_http_wt_glue_replay(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek)
 {
     ngx_pool_cleanup_t         *cln;
     ngx_http_wt_glue_replay_t  *replay;
@@ -436,25 +447,29 @@ ngx_http_wt_glue_replay(ngx_connection_t *c, u_char *buf, size_t len,
     cln->handler = ngx_http_wt_glue_replay_cleanup;
 
     replay = cln->data;
+    ngx_memzero(replay, sizeof(ngx_http_wt_glue_replay_t));
+
+    replay->gc = peek->gc;
     replay->recv = c->recv;
-    replay->pos = buf;
-    replay->last = buf + len;
+    replay->pos = peek->buf.pos;
+    replay->last = peek->buf.last;
 
     c->recv = ngx_http_wt_glue_replay_recv;
     c->data = NULL;
 
     if (!(c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL)) {
         c->read->ready = 1;
+        replay->frames = 1;
     }
 
-    handler(c);
+    peek->handler(c);
 }
 
 
 static ssize_t
 ngx_http_wt_glue_replay_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
-    size_t                      n;
+    ssize_t                     n;
     ngx_pool_cleanup_t         *cln;
     ngx_http_wt_glue_replay_t  *replay;
 
@@ -468,19 +483,78 @@ ngx_http_wt_glue_replay_recv(ngx_connection_t *c, u_char *buf, size_t size)
     n = ngx_min(size, (size_t) (replay->last - replay->pos));
 
     if (n == 0) {
-        return replay->recv(c, buf, size);
+        n = replay->recv(c, buf, size);
+
+        if (n <= 0) {
+            return n;
+        }
+
+    } else {
+        ngx_memcpy(buf, replay->pos, n);
+        replay->pos += n;
     }
 
-    ngx_memcpy(buf, replay->pos, n);
-    replay->pos += n;
+    if (replay->frames) {
+        ngx_http_wt_glue_replay_frames(c, replay, buf, buf + n);
 
-    if (replay->pos == replay->last
-        && c->recv == ngx_http_wt_glue_replay_recv)
+    } else if (replay->pos == replay->last
+               && c->recv == ngx_http_wt_glue_replay_recv)
     {
         c->recv = replay->recv;
     }
 
     return n;
+}
+
+
+/*
+ * nginx skips frames that it does not know, by their lengths.  The signal
+ * value of a stream has none: draft-ietf-webtrans-http3, 4.3, anywhere but at
+ * the beginning of a stream it is a connection error H3_FRAME_ERROR.
+ */
+
+static void
+ngx_http_wt_glue_replay_frames(ngx_connection_t *c,
+    ngx_http_wt_glue_replay_t *replay, u_char *p, u_char *last)
+{
+    uint64_t  value;
+
+    while (p != last) {
+
+        if (replay->skip) {
+            value = ngx_min(replay->skip, (uint64_t) (last - p));
+            replay->skip -= value;
+            p += value;
+            continue;
+        }
+
+        replay->vbuf[replay->vlen++] = *p++;
+
+        if (ngx_http_wt_glue_varint(replay->vbuf, replay->vbuf + replay->vlen,
+                                    &value)
+            == NULL)
+        {
+            continue;
+        }
+
+        replay->vlen = 0;
+
+        if (replay->length) {
+            replay->length = 0;
+            replay->skip = value;
+            continue;
+        }
+
+        if (value == replay->gc->pub.params->bidi_type) {
+            ngx_http_wt_glue_conn_close(&replay->gc->pub,
+                                        NGX_HTTP_V3_ERR_FRAME_ERROR,
+                                        "webtransport stream in a request");
+            c->recv = replay->recv;
+            return;
+        }
+
+        replay->length = 1;
+    }
 }
 
 

@@ -19,6 +19,7 @@ static ngx_http_wt_glue_params_t *ngx_http_wt_conn_params_of(
     ngx_http_conf_ctx_t *ctx);
 static ngx_int_t ngx_http_wt_conn_open(ngx_http_wt_qconn_t *qconn);
 static void ngx_http_wt_conn_cleanup(void *data);
+static void ngx_http_wt_conn_ping_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_wt_conn_setting(ngx_http_wt_qconn_t *qconn,
     uint64_t id, uint64_t value);
 static void ngx_http_wt_conn_settings_done(ngx_http_wt_qconn_t *qconn);
@@ -166,6 +167,10 @@ ngx_http_wt_conn_open(ngx_http_wt_qconn_t *qconn)
     ngx_http_wt_datagram_queue_init(&wc->datagrams,
                                     NGX_HTTP_WT_EARLY_DATAGRAMS);
 
+    wc->ping.data = wc;
+    wc->ping.log = qconn->connection->log;
+    wc->ping.handler = ngx_http_wt_conn_ping_handler;
+
     qconn->data = wc;
 
     return NGX_OK;
@@ -178,6 +183,25 @@ ngx_http_wt_conn_cleanup(void *data)
     ngx_http_wt_conn_t *wc = data;
 
     ngx_http_wt_datagram_queue_clear(&wc->datagrams);
+
+    if (wc->ping.timer_set) {
+        ngx_del_timer(&wc->ping);
+    }
+}
+
+
+/* a client that is still there acknowledges, and so restarts QUIC's timer */
+
+static void
+ngx_http_wt_conn_ping_handler(ngx_event_t *ev)
+{
+    ngx_http_wt_conn_t  *wc;
+
+    wc = ev->data;
+
+    if (ngx_http_wt_glue_ping(wc->qconn) == NGX_OK) {
+        ngx_add_timer(ev, ngx_http_wt_glue_idle_timeout(wc->qconn) / 2);
+    }
 }
 
 
@@ -256,6 +280,11 @@ ngx_http_wt_conn_add(ngx_http_wt_conn_t *wc, ngx_http_wt_session_t *s)
 {
     ngx_queue_insert_tail(&wc->sessions, &s->queue);
     wc->nsessions++;
+
+    if (!wc->ping.timer_set) {
+        ngx_add_timer(&wc->ping,
+                      ngx_http_wt_glue_idle_timeout(wc->qconn) / 2);
+    }
 }
 
 
@@ -288,6 +317,11 @@ ngx_http_wt_conn_remove(ngx_http_wt_conn_t *wc, ngx_http_wt_session_t *s)
     }
 
     if (wc->nsessions == 0) {
+
+        if (wc->ping.timer_set) {
+            ngx_del_timer(&wc->ping);
+        }
+
         ngx_http_wt_glue_conn_idle(wc->qconn);
     }
 }

@@ -40,6 +40,9 @@ struct ngx_http_wt_conn_s {
     /* the session whose turn it is to send a datagram */
     ngx_http_wt_session_t    *turn;
 
+    /* keeps silent sessions alive; set while there are sessions */
+    ngx_event_t               ping;
+
     /* of the client's SETTINGS */
     const char               *draft;
     ngx_uint_t                draft_rank;

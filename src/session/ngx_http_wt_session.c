@@ -50,8 +50,7 @@ static ngx_str_t  ngx_http_wt_session_by_names[] = {
 ngx_int_t
 ngx_http_wt_session_create(ngx_http_request_t *r,
     ngx_http_wt_glue_connect_t *connect, ngx_http_wt_session_conf_t *conf,
-    const ngx_http_wt_peer_ops_t *ops, void *peer, ngx_uint_t max_sessions,
-    ngx_http_wt_session_t **sp)
+    const ngx_http_wt_peer_ops_t *ops, void *peer, ngx_uint_t max_sessions)
 {
     ngx_http_wt_conn_t     *wc;
     ngx_http_cleanup_t     *cln;
@@ -92,8 +91,6 @@ ngx_http_wt_session_create(ngx_http_request_t *r,
     ngx_http_wt_conn_add(wc, s);
 
     ngx_http_set_ctx(r, s, ngx_http_webtransport_module);
-
-    *sp = s;
 
     /* until the answer, a client can only go away */
 

@@ -211,12 +211,11 @@ typedef struct {
 /*
  * For the request's content handler: creates a session for an extended
  * CONNECT and waits for SETTINGS.  Returns NGX_DONE, the session has taken
- * over the request, or an HTTP status.  *sp is set if there is a session.
+ * over the request, or an HTTP status. 
  */
 ngx_int_t ngx_http_wt_session_create(ngx_http_request_t *r,
     ngx_http_wt_glue_connect_t *connect, ngx_http_wt_session_conf_t *conf,
-    const ngx_http_wt_peer_ops_t *ops, void *peer, ngx_uint_t max_sessions,
-    ngx_http_wt_session_t **sp);
+    const ngx_http_wt_peer_ops_t *ops, void *peer, ngx_uint_t max_sessions);
 
 /*
  * The peer's answer: 200 with the headers, and events begin to flow, before

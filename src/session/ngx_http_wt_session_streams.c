@@ -167,10 +167,7 @@ ngx_http_wt_session_open(ngx_http_wt_session_t *s, uint64_t id, ngx_uint_t uni,
 
     s->counters.streams_out++;
 
-    if (ngx_http_wt_stream_start(ws, s) != NGX_OK) {
-        ngx_http_wt_stream_close(ws, NGX_HTTP_WT_ERR_SESSION_GONE);
-        return NGX_BUSY;
-    }
+    ngx_http_wt_stream_start(ws, s);
 
     *wsp = ws;
 

@@ -167,6 +167,7 @@ ngx_http_wt_stream_read_header(ngx_http_wt_stream_t *ws)
         ws->hdr_len++;
 
         if (ngx_http_wt_varint_parse(ws->hdr, ws->hdr + ws->hdr_len, &id)) {
+            ws->hdr_len = 0;
             ngx_http_wt_conn_stream(wc, ws, id);
             return;
         }
@@ -227,12 +228,11 @@ ngx_http_wt_stream_app_code(uint64_t h3code, uint32_t *code)
 }
 
 
-ngx_int_t
+void
 ngx_http_wt_stream_start(ngx_http_wt_stream_t *ws, ngx_http_wt_session_t *s)
 {
-    u_char   *p;
-    uint64_t  type;
-    u_char    buf[2 * NGX_HTTP_WT_VARINT_LEN];
+    u_char    *p;
+    uint64_t   type;
 
     ws->session = s;
     ws->event.handler = ngx_http_wt_stream_done_handler;
@@ -240,10 +240,10 @@ ngx_http_wt_stream_start(ngx_http_wt_stream_t *ws, ngx_http_wt_session_t *s)
     type = (ws->qs->id & NGX_HTTP_WT_STREAM_UNI)
                ? NGX_HTTP_WT_STREAM_WT : NGX_HTTP_WT_FRAME_WT_STREAM;
 
-    p = ngx_http_wt_varint_write(buf, type);
+    p = ngx_http_wt_varint_write(ws->hdr, type);
     p = ngx_http_wt_varint_write(p, s->connect_id);
 
-    return ngx_http_wt_stream_queue(ws, buf, p - buf);
+    ws->hdr_len = p - ws->hdr;
 }
 
 
@@ -259,32 +259,37 @@ ngx_http_wt_stream_send(ngx_http_wt_stream_t *ws, u_char *data, size_t len,
 
     ws->session->counters.bytes_out += len;
 
-    if (len) {
-        n = ws->out ? 0 : ngx_http_wt_stream_write_now(ws, data, len);
+    n = ws->out ? 0 : ngx_http_wt_stream_write_now(ws, data, len);
 
-        if (n < len
-            && ngx_http_wt_stream_queue(ws, data + n, len - n) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (n < len && ngx_http_wt_stream_queue(ws, data + n, len - n) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     ws->fin_pending = fin;
 
-    ngx_http_wt_stream_flush(ws);
+    if (fin) {
+        ngx_http_wt_stream_flush(ws);
+    }
 
     return NGX_OK;
 }
 
 
-/* an error means that the client has stopped the stream, and is told later */
+/*
+ * Returns how many bytes need no queueing.  After an error, which means that
+ * the client has stopped the stream and is told later, none do.
+ */
 
 static size_t
 ngx_http_wt_stream_write_now(ngx_http_wt_stream_t *ws, u_char *data,
     size_t len)
 {
-    ngx_buf_t    b;
-    ngx_chain_t  out;
+    ngx_buf_t     b, hdr;
+    ngx_chain_t   out, first, *in;
+
+    if (len == 0 && ws->hdr_len == 0) {
+        return 0;
+    }
 
     ngx_memzero(&b, sizeof(ngx_buf_t));
 
@@ -295,7 +300,25 @@ ngx_http_wt_stream_write_now(ngx_http_wt_stream_t *ws, u_char *data,
     out.buf = &b;
     out.next = NULL;
 
-    if (ngx_http_wt_glue_stream_send(ws->qs, &out) == NGX_CHAIN_ERROR) {
+    in = len ? &out : NULL;
+
+    if (ws->hdr_len) {
+        ngx_memzero(&hdr, sizeof(ngx_buf_t));
+
+        hdr.memory = 1;
+        hdr.pos = ws->hdr;
+        hdr.last = ws->hdr + ws->hdr_len;
+
+        first.buf = &hdr;
+        first.next = in;
+
+        in = &first;
+
+        /* nothing was sent before: there is room in nginx's buffer */
+        ws->hdr_len = 0;
+    }
+
+    if (ngx_http_wt_glue_stream_send(ws->qs, in) == NGX_CHAIN_ERROR) {
         return len;
     }
 

@@ -11,6 +11,7 @@
 #include <ngx_core.h>
 #include <ngx_http_wt.h>
 #include <ngx_http_wt_glue.h>
+#include <ngx_http_wt_proto.h>
 
 
 /* low bits of the contract's stream ids, which are those of QUIC */
@@ -46,8 +47,11 @@ struct ngx_http_wt_stream_s {
     ngx_http_wt_chunk_t     **last_out;
     size_t                    pending;
 
-    /* the session id while it is being read */
-    u_char                    hdr[8];
+    /*
+     * A client's stream: the session id while it is being read.  Ours: the
+     * header, until it leaves with the first bytes.
+     */
+    u_char                    hdr[2 * NGX_HTTP_WT_VARINT_LEN];
     ngx_uint_t                hdr_len;
 
     ngx_event_t               event;       /* timer while early, then posted
@@ -99,10 +103,10 @@ void ngx_http_wt_stream_close(ngx_http_wt_stream_t *ws, uint64_t code);
 ngx_http_wt_stream_t *ngx_http_wt_stream_create(ngx_http_wt_qstream_t *qs);
 
 /*
- * A stream of ours joins its session, its header in the output queue.
- * NGX_OK, or NGX_ERROR without memory.
+ * A stream of ours joins its session.  Its header leaves with the first call
+ * of ngx_http_wt_stream_send(), even of no bytes.
  */
-ngx_int_t ngx_http_wt_stream_start(ngx_http_wt_stream_t *ws,
+void ngx_http_wt_stream_start(ngx_http_wt_stream_t *ws,
     ngx_http_wt_session_t *s);
 
 /* A client's stream joins its session, which is open: events may flow. */

@@ -1,0 +1,89 @@
+/*
+ * The peer of a session that is an application worker: what the directives'
+ * layer needs to configure one, and to give one to a session.
+ */
+
+
+#ifndef _NGX_HTTP_WT_BACKEND_H_INCLUDED_
+#define _NGX_HTTP_WT_BACKEND_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_http_wt.h>
+#include <ngx_http_wt_msg.h>
+#include <ngx_http_wt_session.h>
+
+
+/* what webtransport_buffer_size must be at least */
+#define NGX_HTTP_WT_BACKEND_MIN_BUFFER    4096
+
+/* what webtransport_max_message_size may be at most */
+#define NGX_HTTP_WT_BACKEND_MAX_MESSAGE   NGX_HTTP_WT_MSG_PAYLOAD_MAX
+
+
+typedef struct ngx_http_wt_backend_s    ngx_http_wt_backend_t;
+typedef struct ngx_http_wt_transport_s  ngx_http_wt_transport_t;
+
+
+/* webtransport_param and webtransport_set_header: the name in lower case for
+ * headers */
+
+typedef struct {
+    ngx_str_t                        name;
+    ngx_http_complex_value_t         value;
+} ngx_http_wt_backend_value_t;
+
+
+/* part of a location's configuration, which fills it */
+
+typedef struct {
+
+    /*
+     * What nginx's balancers and this layer use of it:
+     *
+     *     upstream                of webtransport_pass, ngx_http_upstream_add()
+     *     buffer_size             webtransport_buffer_size
+     *     connect_timeout         webtransport_connect_timeout
+     *     send_timeout            webtransport_send_timeout
+     *     socket_keepalive        for TCP
+     *     next_upstream_tries     0: all peers
+     *     next_upstream_timeout   0: none
+     *
+     * All other members may be zero.
+     */
+    ngx_http_upstream_conf_t         upstream;
+
+    const ngx_http_wt_transport_t   *transport;   /* &ngx_http_wt_unix */
+
+    ngx_uint_t                       datagram_queue;
+    ngx_msec_t                       accept_timeout;
+    ngx_msec_t                       worker_timeout;      /* 0: none */
+
+    ngx_uint_t                       framing;     /* NGX_HTTP_WT_FRAMING_... */
+    size_t                           max_message_size;
+    ngx_uint_t                       overflow;    /* NGX_HTTP_WT_OVERFLOW_
+                                                     BLOCK or CLOSE */
+
+    /* of ngx_http_wt_backend_value_t, or NULL */
+    ngx_array_t                     *params;
+    ngx_array_t                     *headers;
+} ngx_http_wt_backend_conf_t;
+
+
+extern const ngx_http_wt_peer_ops_t   ngx_http_wt_backend_ops;
+
+/* one connection per session, a unix or TCP socket */
+extern const ngx_http_wt_transport_t  ngx_http_wt_unix;
+
+
+/*
+ * Makes the peer of the session that will be created for this request, in
+ * the request's pool.  NULL if memory is short.
+ */
+ngx_http_wt_backend_t *ngx_http_wt_backend_create(ngx_http_request_t *r,
+    ngx_http_wt_backend_conf_t *conf);
+
+
+#endif /* _NGX_HTTP_WT_BACKEND_H_INCLUDED_ */

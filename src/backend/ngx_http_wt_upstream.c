@@ -1,0 +1,519 @@
+/*
+ * Choosing a worker and connecting to it.
+ *
+ * nginx's balancers know a request by r->upstream, and so does the log: the
+ * session's request gets one, of which only the peer's part is used.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_event_connect.h>
+#include <ngx_http.h>
+#include <ngx_http_wt_session.h>
+#include <ngx_http_wt_upstream.h>
+
+
+/* how long a full backlog is given to become shorter, in milliseconds */
+#define NGX_HTTP_WT_UPSTREAM_MIN_DELAY  5
+#define NGX_HTTP_WT_UPSTREAM_MAX_DELAY  50
+
+
+static ngx_int_t ngx_http_wt_upstream_states(ngx_http_request_t *r);
+static void ngx_http_wt_upstream_try(ngx_http_wt_upstream_t *up);
+static ngx_int_t ngx_http_wt_upstream_begin(ngx_http_wt_upstream_t *up);
+static ngx_int_t ngx_http_wt_upstream_open(ngx_http_wt_upstream_t *up);
+static ngx_int_t ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up,
+    ngx_int_t rc);
+static void ngx_http_wt_upstream_ready(ngx_http_wt_upstream_t *up);
+static ngx_int_t ngx_http_wt_upstream_next(ngx_http_wt_upstream_t *up,
+    ngx_uint_t status);
+static void ngx_http_wt_upstream_failed(ngx_http_wt_upstream_t *up,
+    ngx_uint_t status);
+static void ngx_http_wt_upstream_handler(ngx_event_t *ev);
+static void ngx_http_wt_upstream_retry_handler(ngx_event_t *ev);
+static void ngx_http_wt_upstream_close(ngx_http_wt_upstream_t *up);
+
+
+ngx_int_t
+ngx_http_wt_upstream_connect(ngx_http_wt_upstream_t *up)
+{
+    ngx_http_request_t            *r;
+    ngx_http_upstream_t           *u;
+    ngx_http_upstream_srv_conf_t  *uscf;
+
+    r = up->request;
+    uscf = up->conf->upstream;
+
+    if (ngx_http_upstream_create(r) != NGX_OK
+        || ngx_http_wt_upstream_states(r) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    u = r->upstream;
+
+    u->conf = up->conf;
+    u->upstream = uscf;
+
+    /* failures of the connection are logged by us, with the session's id */
+
+    u->peer.log_error = NGX_ERROR_INFO;
+    u->peer.so_keepalive = up->conf->socket_keepalive;
+
+    if (uscf->peer.init(r, uscf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    u->peer.start_time = ngx_current_msec;
+
+    if (up->conf->next_upstream_tries
+        && u->peer.tries > up->conf->next_upstream_tries)
+    {
+        u->peer.tries = up->conf->next_upstream_tries;
+    }
+
+    up->retry.handler = ngx_http_wt_upstream_retry_handler;
+    up->retry.data = up;
+    up->retry.log = r->connection->log;
+
+    ngx_http_wt_upstream_try(up);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_wt_upstream_states(ngx_http_request_t *r)
+{
+    ngx_http_upstream_state_t  *state;
+
+    if (r->upstream_states == NULL) {
+        r->upstream_states = ngx_array_create(r->pool, 1,
+                                            sizeof(ngx_http_upstream_state_t));
+
+        return r->upstream_states ? NGX_OK : NGX_ERROR;
+    }
+
+    /* an empty one separates the peers of different locations */
+
+    state = ngx_array_push(r->upstream_states);
+    if (state == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(state, sizeof(ngx_http_upstream_state_t));
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_wt_upstream_try(ngx_http_wt_upstream_t *up)
+{
+    ngx_int_t  rc;
+
+    do {
+        rc = ngx_http_wt_upstream_begin(up);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_wt_upstream_opened(up,
+                                             ngx_http_wt_upstream_open(up));
+        }
+
+    } while (rc == NGX_DECLINED);
+}
+
+
+static ngx_int_t
+ngx_http_wt_upstream_begin(ngx_http_wt_upstream_t *up)
+{
+    ngx_http_upstream_t        *u;
+    ngx_http_upstream_state_t  *state;
+
+    up->request->connection->log->action = "connecting to webtransport worker";
+
+    u = up->request->upstream;
+
+    state = ngx_array_push(up->request->upstream_states);
+    if (state == NULL) {
+        ngx_http_wt_upstream_failed(up, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(state, sizeof(ngx_http_upstream_state_t));
+
+    state->response_time = (ngx_msec_t) -1;
+    state->connect_time = (ngx_msec_t) -1;
+    state->header_time = (ngx_msec_t) -1;
+
+    u->state = state;
+    u->start_time = ngx_current_msec;
+
+    up->delay = NGX_HTTP_WT_UPSTREAM_MIN_DELAY;
+    up->deadline = ngx_current_msec + up->conf->connect_timeout;
+
+    return NGX_OK;
+}
+
+
+/*
+ * nginx logs every failure of connect(), and a full backlog as if the worker
+ * were dead, so it gets a log that keeps silent about errors.  The result is
+ * that of ngx_event_connect_peer(), with NGX_DECLINED the reason is in errno.
+ */
+
+static ngx_int_t
+ngx_http_wt_upstream_open(ngx_http_wt_upstream_t *up)
+{
+    ngx_int_t             rc;
+    ngx_log_t             log, *rlog;
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    u = up->request->upstream;
+    rlog = up->request->connection->log;
+
+    log = *rlog;
+    log.log_level = NGX_LOG_ALERT;
+
+    u->peer.log = &log;
+    ngx_set_socket_errno(0);
+
+    rc = ngx_event_connect_peer(&u->peer);
+
+    u->peer.log = rlog;
+
+    if (rc != NGX_OK && rc != NGX_AGAIN && rc != NGX_DONE) {
+        return rc;
+    }
+
+    c = u->peer.connection;
+
+    c->log = rlog;
+    c->read->log = rlog;
+    c->write->log = rlog;
+
+    u->peer.connection = NULL;
+    up->connection = c;
+
+    if (c->pool == NULL) {
+        c->pool = ngx_create_pool(256, rlog);
+        if (c->pool == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    c->pool->log = rlog;
+
+    return rc;
+}
+
+
+/* NGX_DECLINED: the next peer has to be tried */
+
+static ngx_int_t
+ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up, ngx_int_t rc)
+{
+    ngx_err_t             err;
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    err = ngx_socket_errno;
+    u = up->request->upstream;
+
+    if (rc != NGX_ERROR) {
+        u->state->peer = u->peer.name;
+        up->session->backend = *u->peer.name;
+    }
+
+    switch (rc) {
+
+    case NGX_OK:
+    case NGX_DONE:
+        ngx_http_wt_upstream_ready(up);
+        return NGX_OK;
+
+    case NGX_AGAIN:
+        c = up->connection;
+
+        c->data = up;
+        c->read->handler = ngx_http_wt_upstream_handler;
+        c->write->handler = ngx_http_wt_upstream_handler;
+
+        ngx_add_timer(c->write, up->conf->connect_timeout);
+        return NGX_OK;
+
+    case NGX_DECLINED:
+
+        if (err == NGX_EAGAIN && u->peer.sockaddr->sa_family == AF_UNIX
+            && (ngx_msec_int_t) (up->deadline - ngx_current_msec) > 0)
+        {
+            /* the listen queue is full, which is not a failure */
+
+            ngx_add_timer(&up->retry, up->delay);
+
+            up->delay = ngx_min(2 * up->delay, NGX_HTTP_WT_UPSTREAM_MAX_DELAY);
+
+            return NGX_OK;
+        }
+
+        ngx_http_wt_session_log(NGX_LOG_ERR, up->session, err,
+                                "connect() to %V failed", u->peer.name);
+
+        return ngx_http_wt_upstream_next(up, (err == NGX_EAGAIN)
+                                              ? NGX_HTTP_GATEWAY_TIME_OUT
+                                              : NGX_HTTP_BAD_GATEWAY);
+
+    case NGX_BUSY:
+        ngx_http_wt_session_log(NGX_LOG_ERR, up->session, 0,
+                                "no live workers in %V", u->peer.name);
+
+        ngx_http_wt_upstream_failed(up, NGX_HTTP_BAD_GATEWAY);
+        return NGX_OK;
+
+    default: /* NGX_ERROR */
+        ngx_http_wt_upstream_failed(up, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return NGX_OK;
+    }
+}
+
+
+static void
+ngx_http_wt_upstream_ready(ngx_http_wt_upstream_t *up)
+{
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    u = up->request->upstream;
+    c = up->connection;
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    u->state->connect_time = ngx_current_msec - u->start_time;
+
+    /* it logs what fails, and works without */
+
+    (void) ngx_tcp_nodelay(c);
+
+    up->connection = NULL;
+    up->connected(up->data, c);
+}
+
+
+static ngx_int_t
+ngx_http_wt_upstream_next(ngx_http_wt_upstream_t *up, ngx_uint_t status)
+{
+    ngx_uint_t            tries;
+    ngx_msec_t            timeout;
+    ngx_http_upstream_t  *u;
+
+    u = up->request->upstream;
+    u->state->status = status;
+
+    ngx_http_wt_upstream_free(up, 1);
+
+    tries = u->peer.tries;
+    timeout = up->conf->next_upstream_timeout;
+
+    if (tries == 0
+        || (timeout && ngx_current_msec - u->peer.start_time >= timeout))
+    {
+        ngx_http_wt_upstream_failed(up, status);
+        return NGX_OK;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_wt_upstream_failed(ngx_http_wt_upstream_t *up, ngx_uint_t status)
+{
+    ngx_http_upstream_t  *u;
+
+    u = up->request->upstream;
+
+    if (u->state) {
+        u->state->status = status;
+    }
+
+    ngx_http_wt_upstream_free(up, 0);
+
+    up->failed(up->data, status);
+}
+
+
+static void
+ngx_http_wt_upstream_handler(ngx_event_t *ev)
+{
+    int                      err;
+    socklen_t                len;
+    ngx_int_t                rc;
+    ngx_connection_t        *c;
+    ngx_http_wt_upstream_t  *up;
+
+    c = ev->data;
+    up = c->data;
+
+    c->log->action = "connecting to webtransport worker";
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "wt session %V connect write:%d", &up->session->id,
+                   ev->write);
+
+    if (ev->timedout) {
+        ngx_http_wt_session_log(NGX_LOG_ERR, up->session, NGX_ETIMEDOUT,
+                                "connect() to %V failed",
+                                up->request->upstream->peer.name);
+
+        rc = ngx_http_wt_upstream_next(up, NGX_HTTP_GATEWAY_TIME_OUT);
+        goto next;
+    }
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    if (err) {
+        ngx_http_wt_session_log(NGX_LOG_ERR, up->session, err,
+                                "connect() to %V failed",
+                                up->request->upstream->peer.name);
+
+        rc = ngx_http_wt_upstream_next(up, NGX_HTTP_BAD_GATEWAY);
+        goto next;
+    }
+
+    if (!c->write->ready) {
+
+        /* it was the other event that woke us */
+
+        return;
+    }
+
+    ngx_http_wt_upstream_ready(up);
+    return;
+
+next:
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_wt_upstream_try(up);
+    }
+}
+
+
+static void
+ngx_http_wt_upstream_retry_handler(ngx_event_t *ev)
+{
+    ngx_int_t                 rc;
+    ngx_http_upstream_t      *u;
+    ngx_http_wt_upstream_t   *up;
+    ngx_event_get_peer_pt     get;
+
+    up = ev->data;
+    u = up->request->upstream;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
+                   "wt session %V connect again", &up->session->id);
+
+    ev->log->action = "connecting to webtransport worker";
+
+    /* the same peer, so that the balancer need not know */
+
+    get = u->peer.get;
+    u->peer.get = ngx_event_get_peer;
+
+    rc = ngx_http_wt_upstream_open(up);
+
+    u->peer.get = get;
+
+    if (ngx_http_wt_upstream_opened(up, rc) == NGX_DECLINED) {
+        ngx_http_wt_upstream_try(up);
+    }
+}
+
+
+void
+ngx_http_wt_upstream_free(ngx_http_wt_upstream_t *up, ngx_uint_t failed)
+{
+    ngx_http_upstream_t  *u;
+
+    if (up->retry.timer_set) {
+        ngx_del_timer(&up->retry);
+    }
+
+    ngx_http_wt_upstream_close(up);
+
+    u = up->request->upstream;
+
+    if (u == NULL) {
+        return;
+    }
+
+    if (u->state && u->state->response_time == (ngx_msec_t) -1) {
+        u->state->response_time = ngx_current_msec - u->start_time;
+    }
+
+    if (u->peer.free && u->peer.sockaddr) {
+        u->peer.free(&u->peer, u->peer.data, failed ? NGX_PEER_FAILED : 0);
+        u->peer.sockaddr = NULL;
+    }
+}
+
+
+static void
+ngx_http_wt_upstream_close(ngx_http_wt_upstream_t *up)
+{
+    ngx_pool_t        *pool;
+    ngx_connection_t  *c;
+
+    c = up->connection;
+
+    if (c == NULL) {
+        return;
+    }
+
+    up->connection = NULL;
+
+    pool = c->pool;
+
+    ngx_close_connection(c);
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+}
+
+
+void
+ngx_http_wt_upstream_answered(ngx_http_request_t *r, ngx_uint_t status)
+{
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    if (u && u->state) {
+        u->state->status = status;
+        u->state->header_time = ngx_current_msec - u->start_time;
+    }
+}
+
+
+void
+ngx_http_wt_upstream_count(ngx_http_request_t *r, off_t sent, off_t received)
+{
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    if (u && u->state) {
+        u->state->bytes_sent = sent;
+        u->state->bytes_received = received;
+    }
+}

@@ -1,0 +1,69 @@
+/*
+ * Chooses a worker with nginx's own balancers, and connects to it.
+ */
+
+
+#ifndef _NGX_HTTP_WT_UPSTREAM_H_INCLUDED_
+#define _NGX_HTTP_WT_UPSTREAM_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_event_connect.h>
+#include <ngx_http.h>
+#include <ngx_http_wt_session.h>
+
+
+/*
+ * The way to one worker, part of its owner.  Begins with
+ * ngx_http_wt_upstream_connect(), ends with ngx_http_wt_upstream_free().
+ * Uses r->upstream, as balancers expect, and r->upstream_states, so that
+ * $upstream_addr and its siblings work.
+ */
+
+typedef struct {
+    ngx_http_wt_session_t      *session;
+    ngx_http_request_t         *request;
+    ngx_http_upstream_conf_t   *conf;
+
+    /* while it is being connected, and then the owner's: NULL */
+    ngx_connection_t           *connection;
+
+    void                       *data;
+
+    /* The connection belongs to the callee; its handlers are to be set. */
+    void                      (*connected)(void *data, ngx_connection_t *c);
+
+    /* There is no worker: 502 or 504. */
+    void                      (*failed)(void *data, ngx_uint_t status);
+
+    ngx_event_t                 retry;       /* the backlog is full */
+    ngx_msec_t                  delay;
+    ngx_msec_t                  deadline;
+} ngx_http_wt_upstream_t;
+
+
+/*
+ * Tries peers until one is connected or none is left, now or later.  The four
+ * members before "retry" are set by the owner.  NGX_OK: one of the callbacks
+ * was or will be called; NGX_ERROR without memory.
+ */
+ngx_int_t ngx_http_wt_upstream_connect(ngx_http_wt_upstream_t *up);
+
+/*
+ * The end of it, safe to run twice: closes a connection that is not the
+ * owner's yet and gives the peer back.  "failed" is set if the worker did not
+ * keep up with what a live one does: it counts for max_fails.
+ */
+void ngx_http_wt_upstream_free(ngx_http_wt_upstream_t *up, ngx_uint_t failed);
+
+/* The worker has answered with an HTTP status: $upstream_status and others. */
+void ngx_http_wt_upstream_answered(ngx_http_request_t *r, ngx_uint_t status);
+
+/* Bytes exchanged with the worker so far. */
+void ngx_http_wt_upstream_count(ngx_http_request_t *r, off_t sent,
+    off_t received);
+
+
+#endif /* _NGX_HTTP_WT_UPSTREAM_H_INCLUDED_ */

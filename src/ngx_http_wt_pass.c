@@ -1,0 +1,214 @@
+/*
+ * Directives of a location that passes sessions to a worker.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_http_wt_conf.h>
+
+
+static ngx_array_t **ngx_http_wt_value_array(ngx_conf_t *cf, void *conf,
+    ngx_command_t *cmd);
+
+
+char *
+ngx_http_wt_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_wt_loc_conf_t *wlcf = conf;
+
+    ngx_url_t                  u;
+    ngx_str_t                 *value;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (wlcf->backend.upstream.upstream) {
+        return "is duplicate";
+    }
+
+    if (wlcf->echo) {
+        return "contradicts \"webtransport_echo\" in the same location";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_script_variables_count(&value[1])) {
+        return "does not take variables";
+    }
+
+    if (ngx_strstr(value[1].data, "://")) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unsupported scheme in \"%V %V\": it takes "
+                           "\"unix:/path\", \"host:port\" or the name of an "
+                           "\"upstream\"", &cmd->name, &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = value[1];
+    u.no_resolve = 1;
+
+    wlcf->backend.upstream.upstream = ngx_http_upstream_add(cf, &u, 0);
+    if (wlcf->backend.upstream.upstream == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    wlcf->backend.transport = &ngx_http_wt_unix;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_wt_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+/* webtransport_param and webtransport_set_header */
+
+char *
+ngx_http_wt_set_value(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                          *value;
+    ngx_array_t                       **values;
+    ngx_http_wt_backend_value_t        *v;
+    ngx_http_compile_complex_value_t    ccv;
+
+    values = ngx_http_wt_value_array(cf, conf, cmd);
+    if (values == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "needs a name";
+    }
+
+    v = ngx_array_push(*values);
+    if (v == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    v->name = value[1];
+
+    if (cmd->post) {
+
+        /* names of headers are in lower case: RFC 9114, 4.2 */
+
+        ngx_strlow(v->name.data, v->name.data, v->name.len);
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[2];
+    ccv.complex_value = &v->value;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_array_t **
+ngx_http_wt_value_array(ngx_conf_t *cf, void *conf, ngx_command_t *cmd)
+{
+    ngx_array_t  **values;
+
+    values = (ngx_array_t **) ((u_char *) conf + cmd->offset);
+
+    if (*values == NGX_CONF_UNSET_PTR) {
+        *values = ngx_array_create(cf->pool, 4,
+                                   sizeof(ngx_http_wt_backend_value_t));
+        if (*values == NULL) {
+            return NULL;
+        }
+    }
+
+    return values;
+}
+
+
+void
+ngx_http_wt_create_backend_conf(ngx_http_wt_backend_conf_t *conf)
+{
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->upstream = { 0 }
+     *     conf->transport = NULL
+     *     conf->datagram_queue = 0
+     */
+
+    conf->upstream.buffer_size = NGX_CONF_UNSET_SIZE;
+    conf->upstream.connect_timeout = NGX_CONF_UNSET_MSEC;
+    conf->upstream.send_timeout = NGX_CONF_UNSET_MSEC;
+    conf->upstream.next_upstream_tries = NGX_CONF_UNSET_UINT;
+    conf->upstream.next_upstream_timeout = NGX_CONF_UNSET_MSEC;
+    conf->accept_timeout = NGX_CONF_UNSET_MSEC;
+    conf->worker_timeout = NGX_CONF_UNSET_MSEC;
+    conf->framing = NGX_CONF_UNSET_UINT;
+    conf->max_message_size = NGX_CONF_UNSET_SIZE;
+    conf->overflow = NGX_CONF_UNSET_UINT;
+    conf->params = NGX_CONF_UNSET_PTR;
+    conf->headers = NGX_CONF_UNSET_PTR;
+}
+
+
+char *
+ngx_http_wt_merge_backend_conf(ngx_conf_t *cf,
+    ngx_http_wt_backend_conf_t *prev, ngx_http_wt_backend_conf_t *conf)
+{
+    ngx_conf_merge_size_value(conf->upstream.buffer_size,
+                              prev->upstream.buffer_size, 65536);
+    ngx_conf_merge_msec_value(conf->upstream.connect_timeout,
+                              prev->upstream.connect_timeout, 5000);
+    ngx_conf_merge_msec_value(conf->upstream.send_timeout,
+                              prev->upstream.send_timeout, 60000);
+    ngx_conf_merge_uint_value(conf->upstream.next_upstream_tries,
+                              prev->upstream.next_upstream_tries, 0);
+    ngx_conf_merge_msec_value(conf->upstream.next_upstream_timeout,
+                              prev->upstream.next_upstream_timeout, 0);
+    ngx_conf_merge_msec_value(conf->accept_timeout, prev->accept_timeout,
+                              10000);
+    ngx_conf_merge_msec_value(conf->worker_timeout, prev->worker_timeout,
+                              60000);
+    ngx_conf_merge_uint_value(conf->framing, prev->framing,
+                              NGX_HTTP_WT_FRAMING_RAW);
+    ngx_conf_merge_size_value(conf->max_message_size, prev->max_message_size,
+                              65536);
+    ngx_conf_merge_uint_value(conf->overflow, prev->overflow,
+                              NGX_HTTP_WT_OVERFLOW_BLOCK);
+    ngx_conf_merge_ptr_value(conf->params, prev->params, NULL);
+    ngx_conf_merge_ptr_value(conf->headers, prev->headers, NULL);
+
+    if (conf->upstream.buffer_size < NGX_HTTP_WT_BACKEND_MIN_BUFFER) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"webtransport_buffer_size\" must be at least %d",
+                           NGX_HTTP_WT_BACKEND_MIN_BUFFER);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->max_message_size == 0
+        || conf->max_message_size > NGX_HTTP_WT_BACKEND_MAX_MESSAGE)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"webtransport_max_message_size\" must be between "
+                           "1 and %d", NGX_HTTP_WT_BACKEND_MAX_MESSAGE);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->accept_timeout == 0 || conf->upstream.connect_timeout == 0
+        || conf->upstream.send_timeout == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"webtransport_connect_timeout\", "
+                           "\"webtransport_accept_timeout\" and "
+                           "\"webtransport_send_timeout\" must not be 0");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
