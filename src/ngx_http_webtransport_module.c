@@ -415,7 +415,8 @@ ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_wt_loc_conf_t *prev = parent;
     ngx_http_wt_loc_conf_t *conf = child;
 
-    ngx_http_wt_srv_conf_t  *wscf;
+    ngx_http_wt_srv_conf_t    *wscf;
+    ngx_http_core_loc_conf_t  *clcf;
 
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
     ngx_conf_merge_uint_value(conf->session.datagram_queue,
@@ -429,7 +430,32 @@ ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname && !ngx_http_wt_is_handled(conf)) {
+
+        /* "if" and "limit_except" blocks do what their location does */
+
+        conf->echo = prev->echo;
+        conf->backend.upstream.upstream = prev->backend.upstream.upstream;
+        conf->backend.transport = prev->backend.transport;
+
+        if (ngx_http_wt_is_handled(conf)) {
+            clcf->handler = ngx_http_wt_handler;
+        }
+    }
+
     if (ngx_http_wt_is_handled(conf)) {
+
+        if (clcf->handler != ngx_http_wt_handler) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%s\" contradicts another handler in the "
+                               "same location",
+                               conf->echo ? "webtransport_echo"
+                                          : "webtransport_pass");
+            return NGX_CONF_ERROR;
+        }
+
         wscf = ngx_http_conf_get_module_srv_conf(cf,
                                                  ngx_http_webtransport_module);
 

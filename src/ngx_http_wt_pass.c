@@ -9,6 +9,7 @@
 #include <ngx_http_wt_conf.h>
 
 
+static ngx_int_t ngx_http_wt_header_name(ngx_str_t *name);
 static ngx_array_t **ngx_http_wt_value_array(ngx_conf_t *cf, void *conf,
     ngx_command_t *cmd);
 
@@ -91,11 +92,11 @@ ngx_http_wt_set_value(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     v->name = value[1];
 
-    if (cmd->post) {
-
-        /* names of headers are in lower case: RFC 9114, 4.2 */
-
-        ngx_strlow(v->name.data, v->name.data, v->name.len);
+    if (cmd->post && ngx_http_wt_header_name(&v->name) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid header name \"%V\" in \"%V\"",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
     }
 
     ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
@@ -109,6 +110,30 @@ ngx_http_wt_set_value(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* RFC 9110, 5.6.2: a token; RFC 9114, 4.2: in lower case */
+
+static ngx_int_t
+ngx_http_wt_header_name(ngx_str_t *name)
+{
+    u_char      ch;
+    ngx_uint_t  i;
+
+    for (i = 0; i < name->len; i++) {
+        ch = ngx_tolower(name->data[i]);
+
+        if ((ch < 'a' || ch > 'z') && (ch < '0' || ch > '9')
+            && ngx_strchr("!#$%&'*+-.^_`|~", ch) == NULL)
+        {
+            return NGX_ERROR;
+        }
+
+        name->data[i] = ch;
+    }
+
+    return NGX_OK;
 }
 
 

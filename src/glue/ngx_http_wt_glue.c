@@ -27,6 +27,7 @@ ngx_connection_t  *ngx_http_wt_glue_starting;
 
 /* of the newest cycle; an old worker process has its own copy */
 static ngx_array_t  *ngx_http_wt_glue_listenings;
+static ngx_uint_t    ngx_http_wt_glue_on;
 
 
 ngx_int_t
@@ -38,8 +39,8 @@ ngx_http_wt_glue_postconfiguration(ngx_conf_t *cf, ngx_uint_t on,
     ngx_http_core_srv_conf_t   **cscfp;
     ngx_http_core_main_conf_t   *cmcf;
 
-    ngx_http_wt_glue_ops = NULL;
-    ngx_http_wt_glue_listenings = NULL;
+    ngx_http_wt_glue_ops = ops;
+    ngx_http_wt_glue_on = on;
 
     if (ngx_http_wt_glue_check_nginx(cf) != NGX_OK) {
         return NGX_ERROR;
@@ -71,8 +72,6 @@ ngx_http_wt_glue_postconfiguration(ngx_conf_t *cf, ngx_uint_t on,
             return NGX_ERROR;
         }
     }
-
-    ngx_http_wt_glue_ops = ops;
 
     return NGX_OK;
 }
@@ -113,7 +112,9 @@ ngx_http_wt_glue_init_module(ngx_cycle_t *cycle)
     ngx_listening_t               *ls;
     ngx_http_wt_glue_listening_t  *gl;
 
-    if (ngx_http_wt_glue_ops == NULL) {
+    ngx_http_wt_glue_listenings = NULL;
+
+    if (!ngx_http_wt_glue_on) {
         return NGX_OK;
     }
 
@@ -220,11 +221,13 @@ ngx_http_wt_glue_saved_handler(ngx_listening_t *ls)
     ngx_uint_t                     i;
     ngx_http_wt_glue_listening_t  *gl;
 
-    gl = ngx_http_wt_glue_listenings->elts;
+    if (ngx_http_wt_glue_listenings) {
+        gl = ngx_http_wt_glue_listenings->elts;
 
-    for (i = 0; i < ngx_http_wt_glue_listenings->nelts; i++) {
-        if (gl[i].listening == ls) {
-            return gl[i].handler;
+        for (i = 0; i < ngx_http_wt_glue_listenings->nelts; i++) {
+            if (gl[i].listening == ls) {
+                return gl[i].handler;
+            }
         }
     }
 

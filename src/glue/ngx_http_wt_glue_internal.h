@@ -16,6 +16,10 @@
 #include <ngx_http_wt_glue_compat.h>
 
 
+/* RFC 9221, 4.  Datagram Frame Types */
+#define NGX_HTTP_WT_GLUE_FT_DATAGRAM      0x30
+#define NGX_HTTP_WT_GLUE_FT_DATAGRAM_LEN  0x31
+
 /* packet numbers remembered to recognise duplicates; a power of two */
 #define NGX_HTTP_WT_GLUE_REPLAY  1024
 
@@ -50,6 +54,7 @@ typedef struct {
     ngx_quic_conf_t           *nginx_conf;
 
     ngx_event_handler_pt       input_handler;
+    ngx_event_handler_pt       push_handler;
     ngx_uint_t                *freed;        /* set when the pool goes */
 
     ngx_http_wt_glue_control_t control;
@@ -60,6 +65,10 @@ typedef struct {
 
     uint64_t                   replay_last;  /* largest packet number */
     uint64_t                   replay[NGX_HTTP_WT_GLUE_REPLAY / 64];
+
+    /* datagrams that may still be forgiven their overhead, this second */
+    ngx_uint_t                 credit;
+    time_t                     credit_time;
 
     /* to be closed with this once nginx has handled the packet */
     uint64_t                   close_code;

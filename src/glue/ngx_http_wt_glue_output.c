@@ -13,8 +13,6 @@
 
 /* DATAGRAM frame with a length: type and a two-byte varint */
 #define NGX_HTTP_WT_GLUE_DATAGRAM_HDR    3
-#define NGX_HTTP_WT_GLUE_DATAGRAM_MAX    (NGX_HTTP_WT_GLUE_DATAGRAM_HDR      \
-                                          + 0x3fff)
 
 /* how long to wait for a full socket buffer, as nginx does */
 #define NGX_HTTP_WT_GLUE_SOCKET_RETRY    10
@@ -23,11 +21,13 @@
 #define NGX_HTTP_WT_GLUE_DATAGRAM_BURST  64
 
 
+static void ngx_http_wt_glue_push_handler(ngx_event_t *ev);
 static void ngx_http_wt_glue_datagrams_handler(ngx_event_t *ev);
 static ngx_int_t ngx_http_wt_glue_datagrams_packet(
     ngx_http_wt_glue_conn_t *gc);
 static size_t ngx_http_wt_glue_datagrams_fill(ngx_http_wt_glue_conn_t *gc,
     u_char *p, size_t room);
+static size_t ngx_http_wt_glue_frame_room(ngx_http_wt_glue_conn_t *gc);
 static void ngx_http_wt_glue_init_packet(ngx_connection_t *c,
     ngx_quic_header_t *pkt);
 static ssize_t ngx_http_wt_glue_sendmsg(ngx_connection_t *c, ngx_str_t *pkt);
@@ -38,9 +38,36 @@ static void ngx_http_wt_glue_sent(ngx_connection_t *c,
 void
 ngx_http_wt_glue_datagrams_init(ngx_http_wt_glue_conn_t *gc)
 {
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(gc->pub.connection);
+
+    gc->push_handler = qc->push.handler;
+    qc->push.handler = ngx_http_wt_glue_push_handler;
+
     gc->datagrams.log = gc->pub.connection->log;
     gc->datagrams.data = gc;
     gc->datagrams.handler = ngx_http_wt_glue_datagrams_handler;
+}
+
+
+/*
+ * nginx posts its push event when the congestion window opens, by
+ * acknowledgement or by loss.  Datagrams go ahead of the streams' data.
+ */
+
+static void
+ngx_http_wt_glue_push_handler(ngx_event_t *ev)
+{
+    ngx_http_wt_glue_conn_t  *gc;
+
+    gc = ngx_http_wt_glue_get_conn(ev->data);
+
+    if (gc->datagrams_blocked) {
+        ngx_http_wt_glue_send_datagrams(gc);
+    }
+
+    gc->push_handler(ev);
 }
 
 
@@ -84,7 +111,6 @@ ngx_http_wt_glue_send_datagrams(ngx_http_wt_glue_conn_t *gc)
     for (i = 0; i < NGX_HTTP_WT_GLUE_DATAGRAM_BURST; i++) {
 
         if (qc->congestion.in_flight >= qc->congestion.window) {
-            /* the tap goes on when acknowledgements arrive */
             gc->datagrams_blocked = 1;
             return;
         }
@@ -198,31 +224,61 @@ ngx_http_wt_glue_datagrams_fill(ngx_http_wt_glue_conn_t *gc, u_char *p,
 
     while ((size_t) (end - p) > NGX_HTTP_WT_GLUE_DATAGRAM_HDR) {
 
-        limit = ngx_min((uint64_t) (end - p), gc->pub.peer_max_datagram);
-        limit = ngx_min(limit, NGX_HTTP_WT_GLUE_DATAGRAM_MAX);
-
-        if (limit <= NGX_HTTP_WT_GLUE_DATAGRAM_HDR) {
-            break;
-        }
+        limit = ngx_min((size_t) (end - p) - NGX_HTTP_WT_GLUE_DATAGRAM_HDR,
+                        ngx_http_wt_glue_frame_room(gc));
 
         n = ngx_http_wt_glue_ops->next_datagram(&gc->pub,
-                                       p + NGX_HTTP_WT_GLUE_DATAGRAM_HDR,
-                                       limit - NGX_HTTP_WT_GLUE_DATAGRAM_HDR,
-                                       p == start);
+                                           p + NGX_HTTP_WT_GLUE_DATAGRAM_HDR,
+                                           limit, p == start);
         if (n <= 0) {
             break;
         }
 
-        /* RFC 9221, 4: type with a length, here always in two bytes */
+        /*
+         * RFC 9221, 4: type and length.  The length takes one byte or two,
+         * and PADDING the place of the other: the peer's limit is for frames.
+         */
 
-        p[0] = 0x31;
-        p[1] = 0x40 | (n >> 8);
-        p[2] = n & 0xff;
+        if (n < 0x40) {
+            p[0] = NGX_QUIC_FT_PADDING;
+            p[1] = NGX_HTTP_WT_GLUE_FT_DATAGRAM_LEN;
+            p[2] = n;
+
+        } else {
+            p[0] = NGX_HTTP_WT_GLUE_FT_DATAGRAM_LEN;
+            p[1] = 0x40 | (n >> 8);
+            p[2] = n & 0xff;
+        }
 
         p += NGX_HTTP_WT_GLUE_DATAGRAM_HDR + n;
     }
 
     return p - start;
+}
+
+
+/* the longest payload of a frame that the peer and our encoding allow */
+
+static size_t
+ngx_http_wt_glue_frame_room(ngx_http_wt_glue_conn_t *gc)
+{
+    uint64_t  max;
+
+    max = gc->pub.peer_max_datagram;
+
+    if (max <= 2) {
+        return 0;
+    }
+
+    if (max < 2 + 0x40) {
+        return max - 2;
+    }
+
+    if (max < 3 + 0x40) {
+        return 0x3f;
+    }
+
+    return ngx_min(max - 3, 0x3fff);
 }
 
 
@@ -363,11 +419,10 @@ ngx_http_wt_glue_datagram_max(ngx_http_wt_qconn_t *qconn)
     pkt.num_len = 4;
 
     max = ngx_quic_payload_size(&pkt, qc->path->mtu);
-    max = ngx_min(max, qconn->peer_max_datagram);
-    max = ngx_min(max, NGX_HTTP_WT_GLUE_DATAGRAM_MAX);
+    max -= ngx_min(max, NGX_HTTP_WT_GLUE_DATAGRAM_HDR);
 
-    return (max > NGX_HTTP_WT_GLUE_DATAGRAM_HDR)
-               ? max - NGX_HTTP_WT_GLUE_DATAGRAM_HDR : 0;
+    return ngx_min(max, ngx_http_wt_glue_frame_room(
+                                         (ngx_http_wt_glue_conn_t *) qconn));
 }
 
 

@@ -12,9 +12,12 @@
 #include <ngx_http_wt_glue_internal.h>
 
 
-/* RFC 9221, 4.  Datagram Frame Types */
-#define NGX_HTTP_WT_GLUE_FT_DATAGRAM      0x30
-#define NGX_HTTP_WT_GLUE_FT_DATAGRAM_LEN  0x31
+/*
+ * Datagrams a second that may be small: what a packet costs besides its
+ * datagram, acknowledgement included, is then no flood.
+ */
+#define NGX_HTTP_WT_GLUE_CREDIT    1000
+#define NGX_HTTP_WT_GLUE_OVERHEAD  64
 
 
 static void ngx_http_wt_glue_input_handler(ngx_event_t *rev);
@@ -24,7 +27,9 @@ static void ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
 static ngx_uint_t ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
     ngx_quic_header_t *pkt);
 static u_char *ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc,
-    ngx_quic_header_t *pkt, u_char *p, u_char *end, ngx_uint_t drop);
+    u_char *p, u_char *end, ngx_uint_t drop);
+static void ngx_http_wt_glue_tap_credit(ngx_http_wt_glue_conn_t *gc,
+    size_t len);
 static void ngx_http_wt_glue_tap_code(ngx_connection_t *c,
     ngx_quic_frame_t *frame);
 static ngx_uint_t ngx_http_wt_glue_replayed(ngx_http_wt_glue_conn_t *gc,
@@ -44,6 +49,8 @@ ngx_http_wt_glue_tap_install(ngx_http_wt_glue_conn_t *gc)
     if (gc->input_handler == NULL) {
         gc->input_handler = rev->handler;
         rev->handler = ngx_http_wt_glue_input_handler;
+
+        ngx_http_wt_glue_datagrams_init(gc);
     }
 }
 
@@ -84,15 +91,6 @@ ngx_http_wt_glue_input_handler(ngx_event_t *rev)
         if (gc->pub.data) {
             ngx_http_wt_glue_ops->streams(&gc->pub);
         }
-    }
-
-    /*
-     * Acknowledgements may have opened the congestion window: datagrams go
-     * ahead of what nginx's own, posted, push event is going to send.
-     */
-
-    if (gc->datagrams_blocked) {
-        ngx_http_wt_glue_send_datagrams(gc);
     }
 }
 
@@ -213,7 +211,7 @@ ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
                 replayed = ngx_http_wt_glue_replayed(gc, pkt->pn);
             }
 
-            next = ngx_http_wt_glue_tap_datagram(gc, pkt, p, end, replayed);
+            next = ngx_http_wt_glue_tap_datagram(gc, p, end, replayed);
             if (next == NULL) {
                 /* malformed: nginx closes the connection as it should */
                 break;
@@ -260,13 +258,12 @@ ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
 /* returns the end of the frame, or NULL if it is malformed */
 
 static u_char *
-ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc,
-    ngx_quic_header_t *pkt, u_char *p, u_char *end, ngx_uint_t drop)
+ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc, u_char *p,
+    u_char *end, ngx_uint_t drop)
 {
-    u_char                 *start, *last;
-    uint64_t                len;
-    ngx_int_t               rc;
-    ngx_quic_connection_t  *qc;
+    u_char     *start, *last;
+    uint64_t    len;
+    ngx_int_t   rc;
 
     start = p++;
     last = end;
@@ -299,15 +296,7 @@ ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc,
     rc = ngx_http_wt_glue_ops->datagram(&gc->pub, p, last - p);
 
     if (rc == NGX_OK) {
-
-        /*
-         * nginx takes bytes which are in no stream for a flood.  The credit
-         * includes the overhead of small datagrams, as nginx has a limit of
-         * eight times the payload for streams.
-         */
-
-        qc = ngx_quic_get_connection(gc->pub.connection);
-        qc->streams.sent += pkt->len;
+        ngx_http_wt_glue_tap_credit(gc, last - p);
 
     } else if (rc > 0) {
         gc->closing = 1;
@@ -317,6 +306,33 @@ ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc,
     }
 
     return last;
+}
+
+
+/*
+ * nginx takes bytes that are in no stream for a flood, when they are more
+ * than eight times those in streams.  Datagrams of a live session count like
+ * bytes in streams; the overhead of small ones is forgiven up to a rate.
+ */
+
+static void
+ngx_http_wt_glue_tap_credit(ngx_http_wt_glue_conn_t *gc, size_t len)
+{
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(gc->pub.connection);
+
+    if (gc->credit_time != ngx_time()) {
+        gc->credit_time = ngx_time();
+        gc->credit = NGX_HTTP_WT_GLUE_CREDIT;
+    }
+
+    if (gc->credit) {
+        gc->credit--;
+        len += NGX_HTTP_WT_GLUE_OVERHEAD;
+    }
+
+    qc->streams.sent += len;
 }
 
 

@@ -34,10 +34,7 @@ ngx_http_wt_glue_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
 
     c = ngx_ssl_get_connection(ssl_conn);
 
-    if (ngx_http_wt_glue_ops == NULL
-        || !c->listening->quic
-        || ngx_quic_get_connection(c) == NULL)
-    {
+    if (!c->listening->quic || ngx_quic_get_connection(c) == NULL) {
         return rc;
     }
 
@@ -131,8 +128,6 @@ ngx_http_wt_glue_create_conn(ngx_connection_t *c)
      */
 
     gc->conf.stream_reject_code_uni = NGX_HTTP_V3_ERR_REQUEST_REJECTED;
-
-    ngx_http_wt_glue_datagrams_init(gc);
 
     qc->conf = &gc->conf;
 

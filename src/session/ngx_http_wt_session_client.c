@@ -505,7 +505,7 @@ ngx_http_wt_session_gone(ngx_http_wt_session_t *s)
         return;
     }
 
-    ngx_http_wt_session_error(s, NGX_HTTP_WT_BY_LOST,
+    ngx_http_wt_session_error(s, NGX_HTTP_WT_BY_CLIENT,
                               NGX_HTTP_WT_ERR_SESSION_GONE);
 }
 
