@@ -1,0 +1,186 @@
+"""Fixtures: real nginx, real workers, real clients.
+
+nginx           factory: nginx("location / { webtransport_echo; }") starts one
+client          factory: async with client(ngx) as conn: ...
+worker          a scripted worker that listens; worker.address for the
+                configuration
+workers         factory for more of them
+php_worker, python_worker   the example workers, listening
+bad_network     factory of UDP proxies that lose, double and reorder packets
+browser         Chromium
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+import pytest
+import pytest_asyncio
+
+# before lib.client reads it
+if any("asan" in argument for argument in sys.argv):
+    os.environ.setdefault("WT_SLOWNESS", "3")
+
+from lib.certificate import Certificate
+from lib.client import connect
+from lib.nginx import Build, Nginx
+from lib.udp_proxy import UdpProxy
+
+
+def pytest_addoption(parser):
+    parser.addoption("--build", default="release",
+                     choices=["release", "asan"],
+                     help="which of the two builds to test")
+
+
+@pytest.fixture(scope="session")
+def build(request):
+    build = Build(request.config.getoption("build"))
+    build.make()
+    return build
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    return Certificate.create(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call":
+        item.failed = report.failed
+    if report.failed:
+        for ngx in getattr(item, "nginxes", ()):
+            log = "\n".join(ngx.error_log().splitlines()[-60:])
+            report.sections.append((f"error log, {ngx.dir}", log))
+    return report
+
+
+@pytest.fixture
+def nginx(request, build, certificate):
+    """Factory; see Nginx for the arguments.  After the test all are stopped,
+    and their logs must be clean.  nginx.check(...) returns what "nginx -t"
+    says of the same arguments."""
+
+    request.node.nginxes = started = []
+
+    def start(*args, **kwargs):
+        ngx = Nginx(build, certificate, *args, **kwargs).start()
+        started.append(ngx)
+        return ngx
+
+    def check(*args, **kwargs):
+        ngx = Nginx(build, certificate, *args, **kwargs)
+        try:
+            return ngx.test()
+        finally:
+            ngx.remove()
+
+    start.check = check
+    yield start
+
+    for ngx in started:
+        ngx.stop()
+    complaints = [line for ngx in started for line in ngx.complaints()]
+
+    if not complaints and not getattr(request.node, "failed", True):
+        for ngx in started:
+            ngx.remove()
+    if complaints:
+        pytest.fail("after the test:\n" + "\n".join(complaints),
+                    pytrace=False)
+
+
+@pytest.fixture
+def client():
+    """client(ngx, ...) or client(port, ...); see lib.client.connect."""
+
+    def client(server, **kwargs):
+        port = getattr(server, "port", server)
+        return connect(port, **kwargs)
+
+    return client
+
+
+@pytest.fixture
+def bad_network():
+    """async with bad_network(ngx) as proxy: loses, doubles and reorders."""
+
+    def proxy(ngx, **kwargs):
+        kwargs = {"loss": 0.02, "duplicate": 0.05, "reorder": 0.05, **kwargs}
+        return UdpProxy(ngx.port, **kwargs)
+
+    return proxy
+
+
+@pytest.fixture
+def socket_dir():
+    """A folder with a short name: paths of sockets have 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="wt-") as directory:
+        yield pathlib.Path(directory)
+
+
+@pytest_asyncio.fixture
+async def workers(socket_dir):
+    """Factory: await workers() listens on a unix socket, await
+    workers(tcp=True) on a port."""
+    from lib.worker import Worker
+
+    started = []
+
+    async def start(tcp=False):
+        path = None if tcp else f"{socket_dir}/worker{len(started)}"
+        started.append(Worker(path))
+        return await started[-1].start()
+
+    yield start
+
+    for worker in started:
+        await worker.stop()
+
+
+@pytest_asyncio.fixture
+async def worker(workers):
+    return await workers()
+
+
+async def example(command, path, *options):
+    from lib.worker import Example
+
+    worker = await Example(command, path, *options).start()
+    yield worker
+    await worker.stop()
+
+
+@pytest_asyncio.fixture
+async def php_worker(socket_dir):
+    from lib.worker import Example
+
+    async for worker in example(Example.PHP, socket_dir / "php", "--quiet"):
+        yield worker
+
+
+@pytest_asyncio.fixture
+async def python_worker(socket_dir):
+    from lib.worker import Example
+
+    async for worker in example(Example.PYTHON, socket_dir / "python",
+                                "--quiet"):
+        yield worker
+
+
+@pytest_asyncio.fixture(scope="session")
+async def chromium():
+    from lib.browser import Browser
+
+    browser = await Browser().start()
+    yield browser
+    await browser.stop()
+
+
+@pytest_asyncio.fixture
+async def browser(chromium):
+    yield chromium
+    await chromium.close_pages()
