@@ -102,6 +102,16 @@ ngx_http_wt_echo_readable(ngx_http_wt_stream_t *ws)
     sink = ngx_http_wt_echo_sink(ws);
 
     if (sink == NULL) {
+
+        /*
+         * With no stream allowed by the client this one waits.  Where nginx
+         * has no connection slot, waiting would only keep more of them.
+         */
+
+        if (ngx_http_wt_session_streams_left(s, 1)) {
+            ngx_http_wt_stream_stop(ws, 0);
+        }
+
         return;
     }
 

@@ -35,8 +35,9 @@ typedef struct {
     uint64_t                  bidi_type;          /* signal value */
     uint64_t                  uni_type;           /* stream type */
 
-    ngx_str_t                 settings;           /* encoded (id, value)s */
-    ngx_str_t                 transport_params;   /* encoded (id, len, value)s */
+    /* encoded: (id, value)s and (id, length, value)s */
+    ngx_str_t                 settings;
+    ngx_str_t                 transport_params;
 } ngx_http_wt_glue_params_t;
 
 

@@ -21,6 +21,9 @@
 
 
 static void ngx_http_wt_glue_input_handler(ngx_event_t *rev);
+static void ngx_http_wt_glue_mend_rejects(ngx_connection_t *c, uint64_t first,
+    uint64_t last, uint64_t *max, ngx_uint_t bidi);
+static void ngx_http_wt_glue_drop_reset(ngx_connection_t *c, uint64_t id);
 static void ngx_http_wt_glue_tap(ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b);
 static void ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
     ngx_quic_header_t *pkt);
@@ -58,8 +61,10 @@ ngx_http_wt_glue_tap_install(ngx_http_wt_glue_conn_t *gc)
 static void
 ngx_http_wt_glue_input_handler(ngx_event_t *rev)
 {
+    uint64_t                  uni, bidi;
     ngx_uint_t                freed;
     ngx_connection_t         *c;
+    ngx_quic_streams_t       *qs;
     ngx_http_wt_glue_conn_t  *gc;
 
     c = rev->data;
@@ -68,6 +73,11 @@ ngx_http_wt_glue_input_handler(ngx_event_t *rev)
     if (c->udp->buffer && !rev->timedout && !c->close) {
         ngx_http_wt_glue_tap(gc, c->udp->buffer);
     }
+
+    qs = &ngx_quic_get_connection(c)->streams;
+
+    uni = qs->client_streams_uni;
+    bidi = qs->client_streams_bidi;
 
     freed = 0;
     gc->freed = &freed;
@@ -80,6 +90,16 @@ ngx_http_wt_glue_input_handler(ngx_event_t *rev)
 
     gc->freed = NULL;
 
+    if (uni != qs->client_streams_uni) {
+        ngx_http_wt_glue_mend_rejects(c, uni, qs->client_streams_uni,
+                                      &qs->client_max_streams_uni, 0);
+    }
+
+    if (bidi != qs->client_streams_bidi) {
+        ngx_http_wt_glue_mend_rejects(c, bidi, qs->client_streams_bidi,
+                                      &qs->client_max_streams_bidi, 1);
+    }
+
     if (gc->closing) {
         ngx_http_wt_glue_close_handled(gc);
         return;
@@ -90,6 +110,89 @@ ngx_http_wt_glue_input_handler(ngx_event_t *rev)
 
         if (gc->pub.data) {
             ngx_http_wt_glue_ops->streams(&gc->pub);
+        }
+    }
+}
+
+
+/*
+ * nginx refuses streams that find no connection slot with RESET_STREAM and
+ * STOP_SENDING, and forgets them.  But a client's unidirectional stream has
+ * no side of ours to reset, and clients close the connection for that, RFC
+ * 9000, 19.4; and without new credit a client would run out of streams.
+ */
+
+static void
+ngx_http_wt_glue_mend_rejects(ngx_connection_t *c, uint64_t first,
+    uint64_t last, uint64_t *max, ngx_uint_t bidi)
+{
+    uint64_t                n, id;
+    ngx_uint_t              rejected;
+    ngx_quic_frame_t       *frame;
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(c);
+
+    rejected = 0;
+
+    for (n = first; n != last; n++) {
+
+        id = (n << 2) | (bidi ? 0 : NGX_QUIC_STREAM_UNIDIRECTIONAL);
+
+        if (ngx_quic_find_stream(&qc->streams.tree, id)) {
+            continue;
+        }
+
+        rejected++;
+
+        if (!bidi) {
+            ngx_http_wt_glue_drop_reset(c, id);
+        }
+    }
+
+    if (rejected == 0 || qc->closing) {
+        return;
+    }
+
+    frame = ngx_quic_alloc_frame(c);
+    if (frame == NULL) {
+        return;
+    }
+
+    *max += rejected;
+
+    frame->level = NGX_HTTP_WT_LEVEL_APP;
+    frame->type = NGX_QUIC_FT_MAX_STREAMS;
+    frame->u.max_streams.limit = *max;
+    frame->u.max_streams.bidi = bidi;
+
+    ngx_quic_queue_frame(qc, frame);
+}
+
+
+static void
+ngx_http_wt_glue_drop_reset(ngx_connection_t *c, uint64_t id)
+{
+    ngx_queue_t            *q;
+    ngx_quic_frame_t       *frame;
+    ngx_quic_send_ctx_t    *ctx;
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(c);
+    ctx = ngx_quic_get_send_ctx(qc, NGX_HTTP_WT_LEVEL_APP);
+
+    for (q = ngx_queue_last(&ctx->frames);
+         q != ngx_queue_sentinel(&ctx->frames);
+         q = ngx_queue_prev(q))
+    {
+        frame = ngx_queue_data(q, ngx_quic_frame_t, queue);
+
+        if (frame->type == NGX_QUIC_FT_RESET_STREAM
+            && frame->u.reset_stream.id == id)
+        {
+            ngx_queue_remove(q);
+            ngx_quic_free_frame(c, frame);
+            return;
         }
     }
 }

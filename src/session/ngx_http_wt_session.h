@@ -211,7 +211,7 @@ typedef struct {
 /*
  * For the request's content handler: creates a session for an extended
  * CONNECT and waits for SETTINGS.  Returns NGX_DONE, the session has taken
- * over the request, or an HTTP status. 
+ * over the request, or an HTTP status.
  */
 ngx_int_t ngx_http_wt_session_create(ngx_http_request_t *r,
     ngx_http_wt_glue_connect_t *connect, ngx_http_wt_session_conf_t *conf,
