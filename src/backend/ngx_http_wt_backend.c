@@ -108,6 +108,8 @@ ngx_http_wt_relay_connected(ngx_http_wt_backend_t *b)
     b->connected = 1;
     b->heard = ngx_current_msec;
 
+    b->request->connection->log->action = "waiting for webtransport worker";
+
     ngx_add_timer(&b->timer, b->conf->accept_timeout);
 }
 
@@ -118,11 +120,18 @@ ngx_http_wt_relay_accepted(ngx_http_wt_backend_t *b)
     b->accepted = 1;
     b->heard = ngx_current_msec;
 
+    b->request->connection->log->action = "proxying webtransport session";
+
     ngx_del_timer(&b->timer);
 
     if (b->conf->worker_timeout) {
         ngx_add_timer(&b->timer, b->conf->worker_timeout / 2);
     }
+
+    /* the client may have allowed more streams since Connect */
+
+    b->opens = 1;
+    ngx_http_wt_event_post(b);
 }
 
 
@@ -172,6 +181,8 @@ ngx_http_wt_relay_violation(ngx_http_wt_backend_t *b, const char *fmt, ...)
 
     *last = '\0';
 
+    b->lost = !b->accepted;
+
     ngx_http_wt_relay_end(b, NGX_HTTP_WT_BY_PROTOCOL, NGX_HTTP_BAD_GATEWAY,
                           (char *) reason);
 }
@@ -218,8 +229,6 @@ ngx_http_wt_backend_event_handler(ngx_event_t *ev)
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
                    "wt session %V events", &b->session->id);
-
-    b->request->connection->log->action = "proxying webtransport session";
 
     ngx_http_wt_relay_write(b);
 }

@@ -46,7 +46,8 @@ typedef struct {
     size_t                     size;         /* for the next buffer */
     off_t                      received;
 
-    unsigned                   stalled:1;    /* commands are not wanted now */
+    unsigned                   stalled:1;    /* commands are not wanted */
+    unsigned                   running:1;
     unsigned                   broken:1;     /* nothing can be sent */
 } ngx_http_wt_unix_t;
 
@@ -228,8 +229,6 @@ ngx_http_wt_unix_write_handler(ngx_event_t *wev)
     c = wev->data;
     u = c->data;
 
-    c->log->action = "sending to webtransport worker";
-
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
                    "wt session %V worker write", &u->backend->session->id);
 
@@ -266,8 +265,6 @@ ngx_http_wt_unix_read_handler(ngx_event_t *rev)
     c = rev->data;
     u = c->data;
     b = u->backend;
-
-    c->log->action = "reading from webtransport worker";
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
                    "wt session %V worker read", &b->session->id);
@@ -403,7 +400,11 @@ ngx_http_wt_unix_batches(ngx_http_wt_unix_t *u)
             return NGX_OK;
         }
 
+        u->running = 1;
+
         rc = ngx_http_wt_relay_input(b, p + NGX_HTTP_WT_UNIX_HEADER, len);
+
+        u->running = 0;
 
         if (rc == NGX_AGAIN) {
             u->stalled = 1;
@@ -411,6 +412,7 @@ ngx_http_wt_unix_batches(ngx_http_wt_unix_t *u)
         }
 
         if (rc == NGX_DONE) {
+            ngx_http_wt_unix_free_buffer(u);
             return NGX_DONE;
         }
 
@@ -495,7 +497,12 @@ ngx_http_wt_unix_close(ngx_http_wt_backend_t *b)
     }
 
     ngx_http_wt_upstream_free(&u->upstream, b->lost);
-    ngx_http_wt_unix_free_buffer(u);
+
+    if (!u->running) {
+        ngx_http_wt_unix_free_buffer(u);
+    }
+
+    /* else: the last command, which is being run, is still in the buffer */
 
     c = u->connection;
 
@@ -507,7 +514,7 @@ ngx_http_wt_unix_close(ngx_http_wt_backend_t *b)
 
     ngx_http_wt_upstream_count(b->request, c->sent, u->received);
 
-    if (u->broken || c->read->eof || c->read->error || c->write->timedout) {
+    if (u->broken || c->read->error || c->write->timedout) {
         ngx_http_wt_unix_close_connection(c);
         return;
     }

@@ -204,6 +204,10 @@ ngx_http_wt_echo_streams(ngx_http_wt_session_t *s)
     ngx_rbtree_node_t     *node;
     ngx_http_wt_stream_t  *ws;
 
+    if (s->streams.root == s->streams.sentinel) {
+        return;
+    }
+
     /* streams that wait for a stream to be echoed on */
 
     for (node = ngx_rbtree_min(s->streams.root, s->streams.sentinel);

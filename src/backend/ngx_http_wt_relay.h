@@ -158,7 +158,7 @@ struct ngx_http_wt_backend_s {
 
     unsigned                   connected:1;  /* the worker got a Connect */
     unsigned                   accepted:1;
-    unsigned                   lost:1;       /* before it has answered */
+    unsigned                   lost:1;       /* without a good answer */
     unsigned                   closing:1;    /* by the worker: flushing */
     unsigned                   stalled:1;    /* commands wait */
     unsigned                   pinged:1;
@@ -312,6 +312,26 @@ size_t ngx_http_wt_relay_credit(ngx_http_wt_backend_t *b,
 /* The stream has room again, or is over: commands go on if they waited. */
 void ngx_http_wt_relay_unblock(ngx_http_wt_backend_t *b,
     ngx_http_wt_relay_stream_t *bs);
+
+
+/* within the relay: commands */
+
+/* NGX_OK, or NGX_DONE if the session has ended. */
+ngx_int_t ngx_http_wt_command_accept(ngx_http_wt_backend_t *b,
+    ngx_http_wt_command_t *cmd);
+ngx_int_t ngx_http_wt_command_reject(ngx_http_wt_backend_t *b,
+    ngx_http_wt_command_t *cmd);
+
+/*
+ * Answers a command if it has to be answered, with a constant text.  Once at
+ * most for each; NGX_OK.
+ */
+ngx_int_t ngx_http_wt_command_result(ngx_http_wt_backend_t *b,
+    ngx_http_wt_command_t *cmd, ngx_uint_t status, const char *message,
+    uint64_t stream_id);
+
+#define ngx_http_wt_command_ok(b, cmd, stream_id)                             \
+    ngx_http_wt_command_result(b, cmd, NGX_HTTP_WT_RESULT_OK, "", stream_id)
 
 
 /* within the relay: the beginning of a session */

@@ -223,7 +223,7 @@ ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up, ngx_int_t rc)
     err = ngx_socket_errno;
     u = up->request->upstream;
 
-    if (rc != NGX_ERROR) {
+    if (rc != NGX_ERROR && u->peer.name) {
         u->state->peer = u->peer.name;
         up->session->backend = *u->peer.name;
     }

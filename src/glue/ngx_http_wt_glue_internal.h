@@ -63,6 +63,8 @@ typedef struct {
 
     ngx_uint_t                 requests;     /* real ones, not streams */
 
+    ngx_uint_t                 opened;       /* streams of ours, at most */
+
     uint64_t                   replay_last;  /* largest packet number */
     uint64_t                   replay[NGX_HTTP_WT_GLUE_REPLAY / 64];
 

@@ -15,10 +15,16 @@
 #define NGX_HTTP_WT_GLUE_LINGER  5000
 
 /*
+ * Streams of ours that are not over, with what the client has acknowledged
+ * taken away.  A client may allow any number of them and acknowledge nothing.
+ */
+#define NGX_HTTP_WT_GLUE_MAX_OPEN  1024
+
+/*
  * Enough for the longest stream type with a session id behind it, and for
  * telling an ordinary request by its first field line.
  */
-#define NGX_HTTP_WT_GLUE_PEEK  16
+#define NGX_HTTP_WT_GLUE_PEEK  24
 
 
 typedef ssize_t (*ngx_http_wt_glue_recv_pt)(ngx_connection_t *c, u_char *buf,
@@ -77,6 +83,7 @@ static void ngx_http_wt_glue_replay_frames(ngx_connection_t *c,
 static void ngx_http_wt_glue_replay_cleanup(void *data);
 static ngx_http_wt_qstream_t *ngx_http_wt_glue_create_stream(
     ngx_connection_t *c, ngx_http_wt_glue_conn_t *gc);
+static ngx_uint_t ngx_http_wt_glue_count_opened(ngx_connection_t *c);
 static void ngx_http_wt_glue_read_handler(ngx_event_t *rev);
 static void ngx_http_wt_glue_write_handler(ngx_event_t *wev);
 static void ngx_http_wt_glue_discard_handler(ngx_event_t *rev);
@@ -651,21 +658,67 @@ ngx_http_wt_glue_write_handler(ngx_event_t *wev)
 ngx_http_wt_qstream_t *
 ngx_http_wt_glue_stream_open(ngx_http_wt_qconn_t *qconn, ngx_uint_t bidi)
 {
-    ngx_connection_t       *c;
-    ngx_http_wt_qstream_t  *qs;
+    ngx_connection_t         *c;
+    ngx_http_wt_qstream_t    *qs;
+    ngx_http_wt_glue_conn_t  *gc;
+
+    gc = (ngx_http_wt_glue_conn_t *) qconn;
+
+    /* nginx does not tell when a stream is over: count now and then */
+
+    if (gc->opened == NGX_HTTP_WT_GLUE_MAX_OPEN) {
+        gc->opened = ngx_http_wt_glue_count_opened(qconn->connection);
+    }
+
+    if (gc->opened == NGX_HTTP_WT_GLUE_MAX_OPEN) {
+        return NULL;
+    }
 
     c = ngx_quic_open_stream(qconn->connection, bidi);
     if (c == NULL) {
         return NULL;
     }
 
-    qs = ngx_http_wt_glue_create_stream(c, (ngx_http_wt_glue_conn_t *) qconn);
+    gc->opened++;
+
+    qs = ngx_http_wt_glue_create_stream(c, gc);
 
     if (qs == NULL) {
         ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_INTERNAL_ERROR, 1);
     }
 
     return qs;
+}
+
+
+static ngx_uint_t
+ngx_http_wt_glue_count_opened(ngx_connection_t *c)
+{
+    ngx_uint_t              n;
+    ngx_rbtree_t           *tree;
+    ngx_rbtree_node_t      *node;
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(c);
+    tree = &qc->streams.tree;
+
+    n = 0;
+
+    if (tree->root == tree->sentinel) {
+        return 0;
+    }
+
+    for (node = ngx_rbtree_min(tree->root, tree->sentinel);
+         node && n < NGX_HTTP_WT_GLUE_MAX_OPEN;
+         node = ngx_rbtree_next(tree, node))
+    {
+        if (((ngx_quic_stream_t *) node)->id & NGX_QUIC_STREAM_SERVER_INITIATED)
+        {
+            n++;
+        }
+    }
+
+    return n;
 }
 
 
