@@ -362,6 +362,17 @@ async def test_burst_of_the_worker_shares_packets(nginx, client, worker):
         assert len(conn.quic.datagram_packets) < 50
 
 
+async def test_burst_beyond_the_queue_is_sent_if_the_network_takes_it(
+        nginx, client, worker):
+    ngx = nginx(passed(worker, "webtransport_datagram_queue 16;"))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        backend.send(*[w.datagram(b"%04d" % i) for i in range(1000)])
+        assert [await session.datagram() for _ in range(1000)] == [
+            b"%04d" % i for i in range(1000)]
+
+
 async def test_many_datagrams_in_one_packet_of_the_client(nginx, client):
     ngx = nginx(ECHO)
     async with client(ngx) as conn:

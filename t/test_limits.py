@@ -1,6 +1,7 @@
 """Each limit at n - 1, n and n + 1; floods; memory."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -337,6 +338,81 @@ async def test_flood_of_refused_connects(nginx, client, grows):
             for i in range(300):
                 assert await conn.refused() == 405
         assert await session.echo() == b"ping"
+
+
+# ---- anything at all --------------------------------------------------------
+
+# bytes that mean something here or there
+
+PIECES = [
+    b"", b"\0", b"\xff" * 8, varint(FRAME_WT_BIDI), varint(STREAM_WT_UNI),
+    varint(FRAME_WT_BIDI) + varint(0), varint(STREAM_WT_UNI) + varint(0),
+    varint(STREAM_WT_UNI) + varint(4), varint(0), varint(1 << 40),
+    frame(FRAME_HEADERS, b"\0\0\xcf"), frame(FRAME_HEADERS, b"\0\0"),
+    frame(FRAME_HEADERS, b"\x02\0\x80"), frame(FRAME_DATA, b"x"),
+    frame(FRAME_DATA, close_capsule(1, b"x")), frame(grease(), bytes(100)),
+    close_capsule(), capsule(CAPSULE_DATAGRAM, b"x"), capsule(CAPSULE_DRAIN),
+    varint(CAPSULE_CLOSE), varint(STREAM_CONTROL),
+    varint(STREAM_QPACK_ENCODER), settings_frame(CLIENT_SETTINGS),
+    frame(FRAME_GOAWAY, varint(0)),
+]
+
+
+def disorder(conn, session, dice):
+    """Does one thing that makes more or less sense."""
+    data = b"".join(dice.choices(PIECES, k=dice.randrange(4)))
+    if dice.random() < 0.3:
+        data += dice.randbytes(dice.randrange(30))
+    match dice.randrange(10):
+        case 0 | 1:
+            stream = conn.new_stream(uni=dice.random() < 0.5)
+            stream.write(data, dice.random() < 0.5)
+        case 2 | 3:
+            stream = dice.choice([session.open_bidi, session.open_uni])()
+            stream.write(data)
+            if dice.random() < 0.5:
+                stream.reset_raw(dice.choice([0, WT_CODE_FIRST, 0x10c]))
+        case 4:
+            stream = session.open_bidi()
+            stream.stop_raw(dice.choice([0, WT_CODE_FIRST + 1, 0x10c]))
+        case 5:
+            conn.send_datagram(data)
+        case 6:
+            session.send_datagram(data)
+        case 7:
+            if session.writable:
+                session.write(data_frame(data) if dice.random() < 0.8
+                              else data)
+        case 8:
+            fields = conn.connect_headers(dice.choice(["/", "/no"]))
+            block = frame(FRAME_HEADERS, conn.encoder.section(fields))
+            other = conn.new_stream(Session)
+            other.write(block[:dice.randrange(1, len(block) + 20)])
+            if dice.random() < 0.3:
+                other.write(data, True)
+        case 9:
+            if session.writable and dice.random() < 0.2:
+                dice.choice([session.close, session.fin])()
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_disorder_hurts_nobody_else(nginx, client, seed):
+    ngx = nginx("location / { webtransport_echo; } location /no { }")
+    dice = random.Random(seed)
+    async with client(ngx) as other:
+        theirs = await other.session()
+        for _ in range(5):
+            async with client(ngx) as conn:
+                session = await conn.session()
+                try:
+                    for _ in range(40):
+                        disorder(conn, session, dice)
+                        if dice.random() < 0.5:
+                            await conn.ping()
+                except ConnectionLost:
+                    pass
+            assert await theirs.echo() == b"ping"
+    await ngx.idle()
 
 
 # ---- memory -----------------------------------------------------------------

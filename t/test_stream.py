@@ -64,13 +64,14 @@ async def test_worker_sees_streams_of_the_client(nginx, client, worker):
     async with client(ngx) as conn:
         session = await conn.session()
         backend = await worker.session()
-        for number, (stream, kind) in enumerate([
-                (session.open_bidi(), pb.BIDI), (session.open_uni(), pb.UNI),
-                (session.open_bidi(), pb.BIDI), (session.open_uni(), pb.UNI)]):
+        for opener, kind, number in [(session.open_bidi, pb.BIDI, 4),
+                                     (session.open_uni, pb.UNI, 6),
+                                     (session.open_bidi, pb.BIDI, 8),
+                                     (session.open_uni, pb.UNI, 10)]:
+            stream = opener()
             stream.write(b"hello")
             event = await backend.accept_stream()
-            assert event.open == kind
-            assert event.stream_id == [4, 6, 8, 10][number]
+            assert (event.open, event.stream_id) == (kind, number)
             data = event.data
             while data != b"hello":
                 data += (await backend.expect("data")).data

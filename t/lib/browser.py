@@ -18,7 +18,9 @@ from playwright.async_api import async_playwright
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run",
              "--disable-background-networking", "--disable-component-update",
-             "--disable-sync"]
+             "--disable-sync",
+             # also localhost, for which ::1 would be tried
+             "--host-resolver-rules=MAP * 127.0.0.1"]
 
 HELPERS = """
     function transport(path, options) {

@@ -757,9 +757,9 @@ async def connect(port, *, host="127.0.0.1", authority=None, sni="localhost",
                   alpn=("h3",), settings=CLIENT_SETTINGS, parameters=None,
                   max_datagram=65536, mtu=1200, window=1 << 20,
                   connection_window=16 << 20, streams=(1000, 1000),
-                  pacing=True, idle_timeout=60, on_handshake=None,
-                  session_ticket=None, on_ticket=None, local="127.0.0.1",
-                  wait=True):
+                  pacing=True, idle_timeout=60, cipher_suites=None,
+                  on_handshake=None, session_ticket=None, on_ticket=None,
+                  local="127.0.0.1", wait=True):
     """Connects, and closes the connection at the end.
 
     authority      of requests; host and port unless told
@@ -778,7 +778,7 @@ async def connect(port, *, host="127.0.0.1", authority=None, sni="localhost",
         verify_mode=ssl.CERT_NONE, idle_timeout=idle_timeout,
         max_data=connection_window, max_stream_data=window,
         max_datagram_size=mtu, max_datagram_frame_size=max_datagram,
-        session_ticket=session_ticket,
+        session_ticket=session_ticket, cipher_suites=cipher_suites,
         supported_versions=[QuicProtocolVersion.VERSION_1])
 
     # without max_udp_payload_size nginx would look for a larger MTU first

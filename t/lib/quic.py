@@ -4,6 +4,7 @@
    read looks like one; aioquic itself grants whatever arrives.
  - Any transport parameter, any frame, any stream id can be sent.
  - STOP_SENDING is answered with the same code, as browsers do.
+ - A FIN is not lost.
  - What the server sent is kept: transport parameters, datagrams per packet.
 """
 
@@ -18,6 +19,9 @@ from aioquic.quic.connection import (
 from aioquic.quic.packet import QuicFrameType
 
 from lib.wire import read_varint, varint
+
+# type, stream id, offset, length
+STREAM_FRAME_OVERHEAD = 1 + 8 + 8 + 2
 
 
 class Quic(QuicConnection):
@@ -113,6 +117,13 @@ class Quic(QuicConnection):
             buf.push_uint_var(stream.stream_id)
             buf.push_uint_var(stream.max_stream_data_local)
             stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+    def _write_stream_frame(self, builder, space, stream, max_offset):
+        # aioquic forgets a FIN for which a packet has no room left
+        if min(builder.remaining_flight_space,
+               builder.remaining_buffer_space) < STREAM_FRAME_OVERHEAD:
+            return 0
+        return super()._write_stream_frame(builder, space, stream, max_offset)
 
     # what is received
 
