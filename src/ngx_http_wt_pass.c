@@ -209,10 +209,13 @@ ngx_http_wt_merge_backend_conf(ngx_conf_t *cf,
     ngx_conf_merge_ptr_value(conf->params, prev->params, NULL);
     ngx_conf_merge_ptr_value(conf->headers, prev->headers, NULL);
 
-    if (conf->upstream.buffer_size < NGX_HTTP_WT_BACKEND_MIN_BUFFER) {
+    if (conf->upstream.buffer_size < NGX_HTTP_WT_BACKEND_MIN_BUFFER
+        || conf->upstream.buffer_size > NGX_HTTP_WT_BACKEND_MAX_BUFFER)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"webtransport_buffer_size\" must be at least %d",
-                           NGX_HTTP_WT_BACKEND_MIN_BUFFER);
+                           "\"webtransport_buffer_size\" must be between "
+                           "%d and %d", NGX_HTTP_WT_BACKEND_MIN_BUFFER,
+                           NGX_HTTP_WT_BACKEND_MAX_BUFFER);
         return NGX_CONF_ERROR;
     }
 

@@ -144,7 +144,7 @@ async def test_client_leaves_while_connecting(nginx, client, socket_dir):
             await conn.ping()
             session.reset_raw(H3_REQUEST_CANCELLED)
             session.stop_raw(H3_REQUEST_CANCELLED)
-            await ngx.logged(close_by="lost")
+            await ngx.logged(status="499", close_by="client")
         await ngx.idle()
 
 

@@ -209,6 +209,8 @@ ngx_http_wt_relay_end(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
 
     if (b->accepted || status == NGX_HTTP_BAD_GATEWAY) {
 
+        /* without an Accept, this is 502 for the client */
+
         str.data = (u_char *) reason;
         str.len = ngx_strlen(reason);
 
@@ -216,7 +218,7 @@ ngx_http_wt_relay_end(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
         return;
     }
 
-    ngx_http_wt_session_reject(s, status, NULL, 0, NULL);
+    ngx_http_wt_session_reject(s, by, status, NULL, 0, NULL);
 }
 
 

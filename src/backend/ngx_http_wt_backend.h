@@ -16,8 +16,9 @@
 #include <ngx_http_wt_session.h>
 
 
-/* what webtransport_buffer_size must be at least */
+/* what webtransport_buffer_size may be */
 #define NGX_HTTP_WT_BACKEND_MIN_BUFFER    4096
+#define NGX_HTTP_WT_BACKEND_MAX_BUFFER    (16 * 1024 * 1024)
 
 /* what webtransport_max_message_size may be at most */
 #define NGX_HTTP_WT_BACKEND_MAX_MESSAGE   NGX_HTTP_WT_MSG_PAYLOAD_MAX

@@ -122,8 +122,8 @@ ngx_http_wt_command_reject(ngx_http_wt_backend_t *b,
 
     (void) ngx_http_wt_command_ok(b, cmd, 0);
 
-    ngx_http_wt_session_reject(b->session, status, headers,
-                               reject->headers_count, &reject->body);
+    ngx_http_wt_session_reject(b->session, NGX_HTTP_WT_BY_WORKER, status,
+                               headers, reject->headers_count, &reject->body);
 
     return NGX_DONE;
 }

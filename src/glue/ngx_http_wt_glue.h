@@ -215,6 +215,9 @@ void ngx_http_wt_glue_stream_close(ngx_http_wt_qstream_t *qs, uint64_t code);
 /* Datagrams wait: ops->next_datagram() will be called in this loop turn. */
 void ngx_http_wt_glue_datagram_post(ngx_http_wt_qconn_t *qconn);
 
+/* Calls it now, if there is any hope of sending. */
+void ngx_http_wt_glue_datagram_flush(ngx_http_wt_qconn_t *qconn);
+
 /*
  * The largest datagram, with its quarter stream id, that fits into a packet
  * on the current path and into the peer's max_datagram_frame_size.

@@ -84,6 +84,19 @@ ngx_http_wt_glue_datagram_post(ngx_http_wt_qconn_t *qconn)
 }
 
 
+void
+ngx_http_wt_glue_datagram_flush(ngx_http_wt_qconn_t *qconn)
+{
+    ngx_http_wt_glue_conn_t  *gc;
+
+    gc = (ngx_http_wt_glue_conn_t *) qconn;
+
+    if (!gc->datagrams_blocked && !gc->datagrams.timer_set) {
+        ngx_http_wt_glue_send_datagrams(gc);
+    }
+}
+
+
 static void
 ngx_http_wt_glue_datagrams_handler(ngx_event_t *ev)
 {

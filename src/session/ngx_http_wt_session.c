@@ -92,10 +92,8 @@ ngx_http_wt_session_create(ngx_http_request_t *r,
 
     ngx_http_set_ctx(r, s, ngx_http_webtransport_module);
 
-    /* until the answer, a client can only go away */
-
     r->main->count++;
-    r->read_event_handler = ngx_http_test_reading;
+    r->read_event_handler = ngx_http_wt_session_wait_handler;
     r->write_event_handler = ngx_http_request_empty_handler;
 
     if (wc->settings_done) {
@@ -181,7 +179,8 @@ ngx_http_wt_session_start(ngx_http_wt_session_t *s)
     s->state = NGX_HTTP_WT_SESSION_CONNECTING;
 
     if (s->peer_ops->connect(s) != NGX_OK && !s->ended) {
-        ngx_http_wt_session_reject(s, NGX_HTTP_INTERNAL_SERVER_ERROR,
+        ngx_http_wt_session_reject(s, NGX_HTTP_WT_BY_UNKNOWN,
+                                   NGX_HTTP_INTERNAL_SERVER_ERROR,
                                    NULL, 0, NULL);
     }
 }
@@ -297,14 +296,15 @@ ngx_http_wt_session_error(ngx_http_wt_session_t *s, ngx_http_wt_by_e by,
 
 
 void
-ngx_http_wt_session_reject(ngx_http_wt_session_t *s, ngx_uint_t status,
-    ngx_http_wt_header_t *headers, ngx_uint_t n, ngx_str_t *body)
+ngx_http_wt_session_reject(ngx_http_wt_session_t *s, ngx_http_wt_by_e by,
+    ngx_uint_t status, ngx_http_wt_header_t *headers, ngx_uint_t n,
+    ngx_str_t *body)
 {
     if (s->ended || s->accepted) {
         return;
     }
 
-    ngx_http_wt_session_finish(s, NGX_HTTP_WT_BY_WORKER, 0, NULL);
+    ngx_http_wt_session_finish(s, by, 0, NULL);
 
     s->reject_status = status;
 
@@ -543,7 +543,7 @@ ngx_http_wt_session_finalize(ngx_http_wt_session_t *s)
         r->response_sent = 1;
         r->keepalive = 0;
 
-        rc = s->accepted ? NGX_OK : NGX_HTTP_CLOSE;
+        rc = s->accepted ? NGX_OK : NGX_HTTP_CLIENT_CLOSED_REQUEST;
     }
 
     ngx_http_finalize_request(r, rc);

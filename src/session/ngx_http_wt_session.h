@@ -229,8 +229,9 @@ ngx_int_t ngx_http_wt_session_accept(ngx_http_wt_session_t *s,
  * The peer's other answer, or a failure before there is one: the client gets
  * "status".  Body and headers may be empty.
  */
-void ngx_http_wt_session_reject(ngx_http_wt_session_t *s, ngx_uint_t status,
-    ngx_http_wt_header_t *headers, ngx_uint_t n, ngx_str_t *body);
+void ngx_http_wt_session_reject(ngx_http_wt_session_t *s, ngx_http_wt_by_e by,
+    ngx_uint_t status, ngx_http_wt_header_t *headers, ngx_uint_t n,
+    ngx_str_t *body);
 
 /*
  * Ends the session: ops->closed(), WT_CLOSE_SESSION with code and reason
@@ -307,6 +308,9 @@ void ngx_http_wt_session_init_streams(ngx_http_wt_session_t *s);
 /* ends the session by a reset of its CONNECT stream with an HTTP/3 code */
 void ngx_http_wt_session_error(ngx_http_wt_session_t *s, ngx_http_wt_by_e by,
     uint64_t h3code);
+
+/* read event handler while there is no answer: a client can only go away */
+void ngx_http_wt_session_wait_handler(ngx_http_request_t *r);
 
 /* WT_CLOSE_SESSION, if asked, and FIN */
 void ngx_http_wt_session_send_close(ngx_http_wt_session_t *s,

@@ -296,6 +296,19 @@ ngx_http_wt_session_send_reject(ngx_http_wt_session_t *s, ngx_uint_t status,
 }
 
 
+void
+ngx_http_wt_session_wait_handler(ngx_http_request_t *r)
+{
+    ngx_http_wt_session_t  *s;
+
+    s = ngx_http_get_module_ctx(r, ngx_http_webtransport_module);
+
+    if (r->connection->read->error) {
+        ngx_http_wt_session_gone(s);
+    }
+}
+
+
 static void
 ngx_http_wt_session_read_handler(ngx_http_request_t *r)
 {

@@ -204,6 +204,13 @@ ngx_http_wt_session_datagram(ngx_http_wt_session_t *s, u_char *data,
         return NGX_DECLINED;
     }
 
+    if (s->datagrams.n == s->datagrams.max) {
+
+        /* a burst within one turn of the event loop loses nothing yet */
+
+        ngx_http_wt_glue_datagram_flush(s->conn->qconn);
+    }
+
     s->counters.datagrams_dropped +=
         ngx_http_wt_datagram_queue_push(&s->datagrams, 0, data, len, ttl,
                                         s->request->connection->log);

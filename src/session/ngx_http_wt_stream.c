@@ -16,12 +16,17 @@
 #include <ngx_http_wt_varint.h>
 
 
+/* at least so much room in a chunk, so that crumbs of output share one */
+#define NGX_HTTP_WT_STREAM_CHUNK  2048
+
+
 /* output that waits for QUIC; from the heap, owned by its stream */
 
 struct ngx_http_wt_chunk_s {
     ngx_http_wt_chunk_t      *next;
     u_char                   *pos;
     u_char                   *last;
+    u_char                   *end;
     u_char                    data[1];
 };
 
@@ -50,7 +55,6 @@ ngx_http_wt_stream_create(ngx_http_wt_qstream_t *qs)
     }
 
     ws->qs = qs;
-    ws->last_out = &ws->out;
 
     if (qs->id & NGX_HTTP_WT_STREAM_UNI) {
         if (qs->id & NGX_HTTP_WT_STREAM_LOCAL) {
@@ -329,9 +333,29 @@ ngx_http_wt_stream_write_now(ngx_http_wt_stream_t *ws, u_char *data,
 static ngx_int_t
 ngx_http_wt_stream_queue(ngx_http_wt_stream_t *ws, u_char *data, size_t len)
 {
+    size_t                n, size;
     ngx_http_wt_chunk_t  *chunk;
 
-    chunk = ngx_alloc(offsetof(ngx_http_wt_chunk_t, data) + len,
+    ws->pending += len;
+
+    if (ws->out) {
+        chunk = ws->last_out;
+
+        n = ngx_min(len, (size_t) (chunk->end - chunk->last));
+
+        chunk->last = ngx_cpymem(chunk->last, data, n);
+
+        data += n;
+        len -= n;
+
+        if (len == 0) {
+            return NGX_OK;
+        }
+    }
+
+    size = ngx_max(len, NGX_HTTP_WT_STREAM_CHUNK);
+
+    chunk = ngx_alloc(offsetof(ngx_http_wt_chunk_t, data) + size,
                       ws->qs->connection->log);
     if (chunk == NULL) {
         return NGX_ERROR;
@@ -340,11 +364,16 @@ ngx_http_wt_stream_queue(ngx_http_wt_stream_t *ws, u_char *data, size_t len)
     chunk->next = NULL;
     chunk->pos = chunk->data;
     chunk->last = ngx_cpymem(chunk->data, data, len);
+    chunk->end = chunk->data + size;
 
-    *ws->last_out = chunk;
-    ws->last_out = &chunk->next;
+    if (ws->out) {
+        ws->last_out->next = chunk;
 
-    ws->pending += len;
+    } else {
+        ws->out = chunk;
+    }
+
+    ws->last_out = chunk;
 
     return NGX_OK;
 }
@@ -374,10 +403,6 @@ ngx_http_wt_stream_flush(ngx_http_wt_stream_t *ws)
 
         ws->out = chunk->next;
         ngx_free(chunk);
-
-        if (ws->out == NULL) {
-            ws->last_out = &ws->out;
-        }
     }
 
     if (ws->fin_pending && !ws->send_done) {
@@ -473,7 +498,6 @@ ngx_http_wt_stream_drop(ngx_http_wt_stream_t *ws)
         ngx_free(chunk);
     }
 
-    ws->last_out = &ws->out;
     ws->pending = 0;
     ws->fin_pending = 0;
 }

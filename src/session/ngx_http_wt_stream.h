@@ -44,7 +44,7 @@ struct ngx_http_wt_stream_s {
 
     /* output that QUIC has not taken; in order, bounded by the peer */
     ngx_http_wt_chunk_t      *out;
-    ngx_http_wt_chunk_t     **last_out;
+    ngx_http_wt_chunk_t      *last_out;    /* valid if "out" is not NULL */
     size_t                    pending;
 
     /*
