@@ -76,8 +76,7 @@ ngx_http_wt_post_read_handler(ngx_http_request_t *r)
         && !ngx_http_wt_str_is(&connect->protocol, "webtransport-h3"))
     {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "client sent CONNECT with unknown :protocol \"%V\"",
-                      &connect->protocol);
+                      "client sent CONNECT with an unknown :protocol");
         return NGX_HTTP_NOT_IMPLEMENTED;
     }
 

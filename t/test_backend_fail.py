@@ -718,3 +718,17 @@ async def test_worker_that_keeps_its_side_open(nginx, client, worker):
         await session.closed()
     backend.send(w.datagram(b"too late"))
     await ngx.idle()
+
+
+async def test_worker_dies_behind_a_client_that_does_not_read(
+        nginx, client, worker):
+    ngx = nginx(passed(worker, "webtransport_send_timeout 1s;"))
+    async with client(ngx, window=1000) as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        backend.send(w.open_bidi(5))
+        for _ in range(20):
+            backend.send(w.data_(5, bytes(60000)))
+        await session.accept_bidi()
+        backend.kill()
+        assert (await session.closed())[0] == pb.Closed.WORKER_LOST

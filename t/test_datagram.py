@@ -552,3 +552,17 @@ async def test_rebinding_while_the_worker_sends(nginx, client, worker):
                 await conn.ping()
         backend.send(w.data_(7, fin=True))
         assert len(await stream.read_all()) == 400_000
+
+
+async def test_old_early_datagrams_are_dropped(nginx, client, worker):
+    ngx = nginx(passed(worker))
+    worker.accept = None
+    async with client(ngx) as conn:
+        session = conn.connect()
+        session.send_datagram(b"too old")
+        backend = await worker.session()
+        await asyncio.sleep(6)
+        session.send_datagram(b"early")
+        await conn.ping()
+        backend.send(w.accept())
+        assert (await backend.find("datagram")).data == b"early"

@@ -1044,3 +1044,39 @@ async def test_body_limits_do_not_apply(nginx, client):
         with pytest.raises(TimeoutError):
             await session.datagram(timeout=2)
         assert await session.echo(bytes(5000)) == bytes(5000)
+
+
+# ---- what is logged, and how much fits ---------------------------------------
+
+
+async def test_log_lines_cannot_be_forged(nginx, client):
+    ngx = nginx("location / { webtransport_echo; }")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        session.close(1, b"x\n2026/01/01 [emerg] forged")
+        await session.closed()
+        assert await conn.refused(protocol="a\nb forged") in (400, 501)
+    await ngx.logged(2)
+    assert "forged" not in ngx.error_log()
+
+
+async def test_response_and_close_that_exceed_the_stream_buffer(
+        nginx, client, worker):
+    ngx = nginx("http3_stream_buffer_size 512;" + passed(worker))
+    worker.accept = None
+    async with client(ngx) as conn:
+        session = conn.connect()
+        backend = await worker.session()
+        backend.send(w.accept(headers=[("x-long", b"a" * 3000)]))
+        assert await session.outcome() == 200
+        assert dict(session.headers)[b"x-long"] == b"a" * 3000
+        backend.send(w.close(7, "r" * 1024))
+        assert await session.closed() == (7, b"r" * 1024)
+
+
+async def test_close_of_a_connection_is_no_error(nginx, client):
+    ngx = nginx("location / { webtransport_echo; }")
+    async with client(ngx) as conn:
+        await conn.session()
+    await ngx.idle()
+    assert "[error]" not in ngx.error_log()

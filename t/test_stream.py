@@ -900,3 +900,29 @@ async def test_stream_in_small_pieces(nginx, client, size):
         stream = session.open_bidi()
         await stream.write_split(data, True, size)
         assert await stream.read_all() == data
+
+
+@pytest.mark.parametrize("uni", [False, True])
+async def test_stream_that_never_names_its_session_times_out(
+        nginx, client, uni):
+    ngx = nginx(ECHO)
+    async with client(ngx) as conn:
+        session = await conn.session()
+        stream = conn.new_stream(uni=uni)
+        stream.write(varint(STREAM_WT_UNI if uni else FRAME_WT_BIDI))
+        assert await stream.until_stop(15) == WT_BUFFERED_STREAM_REJECTED
+        assert await session.echo() == b"ping"
+
+
+async def test_early_streams_wait_as_long_as_their_session(
+        nginx, client, worker):
+    ngx = nginx(passed(worker))
+    worker.accept = None
+    async with client(ngx) as conn:
+        session = conn.connect()
+        stream = session.open_bidi()
+        stream.write(b"early", True)
+        backend = await worker.session()
+        await asyncio.sleep(6)      # longer than without a session
+        backend.send(w.accept())
+        assert (await backend.find("data")).data == b"early"

@@ -245,12 +245,19 @@ ngx_http_wt_unix_write_handler(ngx_event_t *wev)
 static void
 ngx_http_wt_unix_resume(ngx_http_wt_backend_t *b)
 {
+    ngx_event_t         *rev;
     ngx_http_wt_unix_t  *u;
 
     u = b->link;
+    rev = u->connection->read;
 
     u->stalled = 0;
-    ngx_post_event(u->connection->read, &ngx_posted_events);
+
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
+
+    ngx_post_event(rev, &ngx_posted_events);
 }
 
 
@@ -269,10 +276,25 @@ ngx_http_wt_unix_read_handler(ngx_event_t *rev)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
                    "wt session %V worker read", &b->session->id);
 
+    if (rev->timedout) {
+        ngx_http_wt_relay_failed(b, NGX_HTTP_BAD_GATEWAY, "worker lost");
+        return;
+    }
+
     rc = ngx_http_wt_unix_read(u);
 
     if (rc == NGX_DONE) {
         return;
+    }
+
+    if (u->stalled && rev->pending_eof && !rev->timer_set) {
+
+        /*
+         * The worker has gone, but what it left is not read while a client
+         * does not read.  A client that never does must not keep it for ever.
+         */
+
+        ngx_add_timer(rev, b->conf->upstream.send_timeout);
     }
 
     if (rc == NGX_OK) {
@@ -557,6 +579,10 @@ ngx_http_wt_unix_linger(ngx_connection_t *c, ngx_http_wt_output_t *out,
 
     if (c->write->timer_set) {
         ngx_del_timer(c->write);
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
     }
 
     ngx_add_timer(c->read, timeout);

@@ -62,6 +62,8 @@ typedef struct {
 
 
 static void ngx_http_wt_glue_peek_handler(ngx_event_t *rev);
+static void ngx_http_wt_glue_peek_cancel(ngx_connection_t *c,
+    ngx_http_wt_glue_peek_t *peek);
 static ngx_int_t ngx_http_wt_glue_peek_bidi(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek);
 static ngx_int_t ngx_http_wt_glue_peek_uni(ngx_connection_t *c,
@@ -165,6 +167,7 @@ ngx_http_wt_glue_peek_handler(ngx_event_t *rev)
     if (rev->timedout) {
         ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
                       "client timed out while opening a stream");
+        ngx_http_wt_glue_peek_cancel(c, peek);
         ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_REQUEST_REJECTED, 1);
         return;
     }
@@ -208,6 +211,7 @@ ngx_http_wt_glue_peek_handler(ngx_event_t *rev)
 
             /* reset before its type was known: there is nobody to tell */
 
+            ngx_http_wt_glue_peek_cancel(c, peek);
             ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_REQUEST_CANCELLED, 1);
             return;
         }
@@ -218,6 +222,18 @@ ngx_http_wt_glue_peek_handler(ngx_event_t *rev)
         }
 
         b->last += n;
+    }
+}
+
+
+/* RFC 9204, 2.2.2.2.  Abandonment of a Stream */
+
+static void
+ngx_http_wt_glue_peek_cancel(ngx_connection_t *c,
+    ngx_http_wt_glue_peek_t *peek)
+{
+    if (peek->section) {
+        (void) ngx_http_v3_send_cancel_stream(c, c->quic->id);
     }
 }
 

@@ -37,7 +37,6 @@ static ngx_uint_t ngx_http_wt_conn_was_closed(ngx_http_wt_conn_t *wc,
     uint64_t id);
 static void ngx_http_wt_conn_hold(ngx_http_wt_conn_t *wc,
     ngx_http_wt_stream_t *ws, uint64_t session_id);
-static void ngx_http_wt_conn_early_handler(ngx_event_t *ev);
 
 
 const ngx_http_wt_glue_ops_t  ngx_http_wt_conn_ops = {
@@ -423,17 +422,34 @@ ngx_http_wt_conn_hold(ngx_http_wt_conn_t *wc, ngx_http_wt_stream_t *ws,
     wc->nearly++;
 
     ws->event.handler = ngx_http_wt_conn_early_handler;
-    ngx_add_timer(&ws->event, NGX_HTTP_WT_EARLY_TIMEOUT);
+
+    if (!ws->event.timer_set) {
+        ngx_add_timer(&ws->event, NGX_HTTP_WT_EARLY_TIMEOUT);
+    }
 }
 
 
-static void
+void
 ngx_http_wt_conn_early_handler(ngx_event_t *ev)
 {
+    ngx_http_wt_stream_t  *ws;
+
+    ws = ev->data;
+
+    /* a session that waits for its answer has limits of its own */
+
+    if (ngx_queue_next(&ws->queue)
+        && ngx_http_wt_conn_find(ws->qs->qconn->data, ws->id))
+    {
+        ev->timedout = 0;
+        ngx_add_timer(ev, NGX_HTTP_WT_EARLY_TIMEOUT);
+        return;
+    }
+
     ngx_log_error(NGX_LOG_INFO, ev->log, 0,
                   "client opened no webtransport session for its stream");
 
-    ngx_http_wt_stream_close(ev->data, NGX_HTTP_WT_ERR_BUFFERED_REJECTED);
+    ngx_http_wt_stream_close(ws, NGX_HTTP_WT_ERR_BUFFERED_REJECTED);
 }
 
 
@@ -459,6 +475,7 @@ ngx_http_wt_conn_early_remove(ngx_http_wt_stream_t *ws)
 void
 ngx_http_wt_conn_release(ngx_http_wt_conn_t *wc, ngx_http_wt_session_t *s)
 {
+    uint64_t                 dropped;
     ngx_queue_t             *q, *next;
     ngx_http_wt_stream_t    *ws;
     ngx_http_wt_datagram_t  *dg;
@@ -476,6 +493,11 @@ ngx_http_wt_conn_release(ngx_http_wt_conn_t *wc, ngx_http_wt_session_t *s)
             ngx_http_wt_session_stream(s, ws);
         }
     }
+
+    /* those that have waited for too long are at the head */
+
+    dropped = 0;
+    (void) ngx_http_wt_datagram_queue_head(&wc->datagrams, &dropped);
 
     for (q = ngx_queue_head(&wc->datagrams.queue);
          q != ngx_queue_sentinel(&wc->datagrams.queue) && !s->ended;

@@ -75,6 +75,9 @@ void ngx_http_wt_conn_release(ngx_http_wt_conn_t *wc,
 void ngx_http_wt_conn_stream(ngx_http_wt_conn_t *wc,
     ngx_http_wt_stream_t *ws, uint64_t session_id);
 
+/* A stream whose session, or whose session id, does not come. */
+void ngx_http_wt_conn_early_handler(ngx_event_t *ev);
+
 /* The stream is not early any more, or is being closed. */
 void ngx_http_wt_conn_early_remove(ngx_http_wt_stream_t *ws);
 

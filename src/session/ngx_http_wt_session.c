@@ -170,7 +170,6 @@ ngx_http_wt_session_start(ngx_http_wt_session_t *s)
                       "client asked for a webtransport session without "
                       "support for HTTP/3 datagrams");
 
-        s->request->headers_out.status = NGX_HTTP_BAD_REQUEST;
         ngx_http_wt_session_error(s, NGX_HTTP_WT_BY_PROTOCOL,
                                   NGX_HTTP_WT_H3_MESSAGE_ERROR);
         return;
@@ -413,10 +412,10 @@ ngx_http_wt_session_finish(ngx_http_wt_session_t *s, ngx_http_wt_by_e by,
 
     ngx_http_wt_session_stop_timer(s);
 
-    ngx_log_error(NGX_LOG_INFO, s->request->connection->log, 0,
-                  "webtransport session %V closed by:%V code:%uD "
-                  "reason:\"%V\"", &s->id, ngx_http_wt_session_by_name(by),
-                  code, &s->close_reason);
+    /* the reason is somebody's payload, not for logs */
+
+    ngx_http_wt_session_log(NGX_LOG_INFO, s, 0, "closed by %V, code %uD",
+                            ngx_http_wt_session_by_name(by), code);
 
     if (s->state < NGX_HTTP_WT_SESSION_CONNECTING) {
         s->state = NGX_HTTP_WT_SESSION_CLOSED;
@@ -562,6 +561,14 @@ ngx_http_wt_session_cleanup(void *data)
     }
 
     ngx_http_wt_session_teardown(s);
+
+    /*
+     * The field section was complete: without this nginx sends a Stream
+     * Cancellation, and logs an error if the connection is gone.
+     */
+
+    s->request->connection->read->eof = 1;
+
     ngx_http_wt_session_stop_timer(s);
 
     if (s->event.posted) {

@@ -109,6 +109,7 @@ struct ngx_http_wt_session_s {
 
     ngx_http_wt_capsule_parser_t
                               capsules;
+    ngx_chain_t              *out;            /* capsules to be sent */
 
     ngx_event_t               event;          /* timers, then posted to end */
     ngx_msec_t                started;
@@ -134,6 +135,7 @@ struct ngx_http_wt_session_s {
     unsigned                  ended:1;        /* closed, peer told */
     unsigned                  drained:1;      /* DRAIN was sent */
     unsigned                  reject_sent:1;  /* nginx has no answer to make */
+    unsigned                  fin_pending:1;  /* follows the capsules */
     unsigned                  settled:1;      /* no end of the client's to
                                                  wait for */
 };

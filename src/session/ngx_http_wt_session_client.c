@@ -40,8 +40,9 @@ static void ngx_http_wt_session_capsule(ngx_http_wt_session_t *s,
 static void ngx_http_wt_session_malformed(ngx_http_wt_session_t *s,
     ngx_int_t code);
 static void ngx_http_wt_session_gone(ngx_http_wt_session_t *s);
-static ngx_int_t ngx_http_wt_session_send(ngx_http_wt_session_t *s,
+static void ngx_http_wt_session_send(ngx_http_wt_session_t *s,
     u_char *data, size_t len);
+static void ngx_http_wt_session_flush(ngx_http_wt_session_t *s);
 
 
 ngx_int_t
@@ -339,7 +340,10 @@ ngx_http_wt_session_write_handler(ngx_http_request_t *r)
         /* the client has stopped our side: there is no session without it */
 
         ngx_http_wt_session_gone(s);
+        return;
     }
+
+    ngx_http_wt_session_flush(s);
 }
 
 
@@ -531,10 +535,12 @@ ngx_http_wt_session_send_close(ngx_http_wt_session_t *s, ngx_uint_t capsule)
 
     if (capsule) {
         p = ngx_http_wt_capsule_close(buf, s->close_code, &s->close_reason);
-        (void) ngx_http_wt_session_send(s, buf, p - buf);
+        ngx_http_wt_session_send(s, buf, p - buf);
     }
 
-    (void) ngx_http_wt_glue_request_fin(s->request);
+    s->fin_pending = 1;
+
+    ngx_http_wt_session_flush(s);
 }
 
 
@@ -550,24 +556,74 @@ ngx_http_wt_session_drain(ngx_http_wt_session_t *s)
     s->drained = 1;
 
     (void) ngx_http_wt_capsule_drain(buf);
-    (void) ngx_http_wt_session_send(s, buf, sizeof(buf));
+
+    ngx_http_wt_session_send(s, buf, sizeof(buf));
+    ngx_http_wt_session_flush(s);
 }
 
 
-/* one or two capsules always fit into the stream's buffer of nginx */
+/* a session sends two capsules at most: they may stay in the request's pool */
 
-static ngx_int_t
+static void
 ngx_http_wt_session_send(ngx_http_wt_session_t *s, u_char *data, size_t len)
 {
-    ngx_connection_t  *c;
+    ngx_buf_t     *b;
+    ngx_chain_t   *cl, **ll;
+    ngx_pool_t    *pool;
 
-    c = s->request->connection;
+    pool = s->request->pool;
 
-    if (c->write->error || c->send(c, data, len) != (ssize_t) len) {
-        ngx_http_wt_session_log(NGX_LOG_INFO, s, 0,
-                                "could not send a capsule");
-        return NGX_ERROR;
+    b = ngx_create_temp_buf(pool, len);
+    cl = ngx_alloc_chain_link(pool);
+
+    if (b == NULL || cl == NULL) {
+        /* the end of the stream tells the client as much as it can */
+        return;
     }
 
-    return NGX_OK;
+    b->last = ngx_cpymem(b->last, data, len);
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    for (ll = &s->out; *ll; ll = &(*ll)->next) { /* void */ }
+
+    *ll = cl;
+}
+
+
+static void
+ngx_http_wt_session_flush(ngx_http_wt_session_t *s)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = s->request;
+    c = r->connection;
+
+    if (c->write->error) {
+        return;
+    }
+
+    /* the response may be longer than nginx's buffer */
+
+    if (r->out) {
+        if (ngx_http_output_filter(r, NULL) == NGX_ERROR || r->out) {
+            return;
+        }
+    }
+
+    if (s->out) {
+        s->out = c->send_chain(c, s->out, 0);
+
+        if (s->out == NGX_CHAIN_ERROR) {
+            s->out = NULL;
+            return;
+        }
+    }
+
+    if (s->out == NULL && s->fin_pending) {
+        s->fin_pending = 0;
+        (void) ngx_http_wt_glue_request_fin(r);
+    }
 }

@@ -77,6 +77,10 @@ ngx_http_wt_stream_create(ngx_http_wt_qstream_t *qs)
 void
 ngx_http_wt_stream_attach(ngx_http_wt_stream_t *ws, ngx_http_wt_session_t *s)
 {
+    if (ws->event.timer_set) {
+        ngx_del_timer(&ws->event);
+    }
+
     ws->session = s;
     ws->event.handler = ngx_http_wt_stream_done_handler;
 
@@ -159,6 +163,12 @@ ngx_http_wt_stream_read_header(ngx_http_wt_stream_t *ws)
         n = ngx_http_wt_glue_stream_recv(ws->qs, &ws->hdr[ws->hdr_len], 1);
 
         if (n == NGX_AGAIN) {
+
+            if (!ws->event.timer_set) {
+                ws->event.handler = ngx_http_wt_conn_early_handler;
+                ngx_add_timer(&ws->event, NGX_HTTP_WT_EARLY_TIMEOUT);
+            }
+
             return;
         }
 
