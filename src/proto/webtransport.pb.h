@@ -92,7 +92,7 @@ typedef enum _ngx_http_wt_pb_Accept_Overflow {
 /* Optional events. */
 typedef enum _ngx_http_wt_pb_Accept_Notify {
     ngx_http_wt_pb_Accept_Notify_NOTHING = 0,
-    /* Event.limits. */
+    /* Event.limits.  Reserved. */
     ngx_http_wt_pb_Accept_Notify_LIMITS = 1,
     /* Event.member.  Reserved. */
     ngx_http_wt_pb_Accept_Notify_MEMBERS = 2,
@@ -176,9 +176,12 @@ typedef struct _ngx_http_wt_pb_Connect {
     /* What the path to the client takes at the moment. */
     bool has_limits;
     ngx_http_wt_pb_Limits limits;
-    /* Bytes the worker may send on every stream at first; see Credit. */
+    /* Bytes the worker may send on every stream at first.  Credit events, which
+ give more, come only with Accept.notify STREAM_CREDIT; without them a
+ worker that sends more meets Accept.overflow. */
     uint32_t stream_window;
-    /* Longest CommandBatch that nginx reads, in bytes.  nginx itself sends no
+    /* Longest CommandBatch that nginx reads, in bytes, without the four bytes of
+ length in front of it on a socket.  nginx itself sends no
  frame above 64 KB, except for one that carries a longer framed message. */
     uint32_t max_command;
     /* Bidirectional streams the worker may open now; see Credit. */
@@ -192,7 +195,7 @@ typedef struct _ngx_http_wt_pb_StreamData {
     /* The stream.  From a worker also 0.  With open: nginx picks the id, and
  Result.stream_id tells it if the command has an id.  Without: the session's
  push stream, one unidirectional stream from nginx with framing U32 or
- LINES (reserved). */
+ LINES. */
     uint64_t stream_id;
     /* May be empty.  With a framing other than RAW: exactly one message. */
     ngx_str_t data;
@@ -201,12 +204,13 @@ typedef struct _ngx_http_wt_pb_StreamData {
     /* On the first message of a stream, and only on this. */
     ngx_http_wt_pb_Open open;
     /* From a worker: RFC 9218 urgency plus one, 1 (first) to 8 (last);
- 0: as before, initially the default urgency, 4. */
+ 0: as before, initially the default urgency, 4.  Reserved. */
     uint32_t priority;
     /* From a worker, with fin or a framing: if these bytes have not been sent in
- that many milliseconds, the stream is reset with ttl_code; 0: no limit. */
+ that many milliseconds, the stream is reset with ttl_code; 0: no limit.
+ Reserved. */
     uint32_t ttl_ms;
-    /* The application code of that reset. */
+    /* The application code of that reset.  Reserved. */
     uint32_t ttl_code;
 } ngx_http_wt_pb_StreamData;
 
@@ -254,7 +258,7 @@ typedef struct _ngx_http_wt_pb_Credit {
 typedef struct _ngx_http_wt_pb_Drain {
     /* Who asks; from nginx only. */
     ngx_http_wt_pb_Drain_By by;
-    /* Milliseconds until the session is closed; 0: not known. */
+    /* Milliseconds until the session is closed; 0: not known.  From nginx only. */
     uint32_t deadline_ms;
 } ngx_http_wt_pb_Drain;
 
@@ -336,7 +340,7 @@ typedef struct _ngx_http_wt_pb_Abort {
     char dummy_field;
 } ngx_http_wt_pb_Abort;
 
-/* Changes the priority of a stream. */
+/* Changes the priority of a stream.  Reserved. */
 typedef struct _ngx_http_wt_pb_Priority {
     /* The stream. */
     uint64_t stream_id;
@@ -365,7 +369,7 @@ typedef struct _ngx_http_wt_pb_Command {
         ngx_http_wt_pb_Datagram datagram;
         /* Takes more of a stream.  Only with Accept.stream_window. */
         ngx_http_wt_pb_Credit credit;
-        /* Changes the priority of a stream. */
+        /* Changes the priority of a stream.  Reserved. */
         ngx_http_wt_pb_Priority priority;
         /* Asks the client to finish its session. */
         ngx_http_wt_pb_Drain drain;
@@ -444,7 +448,8 @@ typedef struct _ngx_http_wt_pb_Event {
         ngx_http_wt_pb_Ping ping;
         /* The answer to Command.ping: all commands before it have run. */
         ngx_http_wt_pb_Ping pong;
-        /* Path or address of the client changed.  Only with Accept.notify LIMITS. */
+        /* Path or address of the client changed.  Only with Accept.notify LIMITS.
+     Reserved. */
         ngx_http_wt_pb_Limits limits;
     } kind;
 } ngx_http_wt_pb_Event;
