@@ -127,7 +127,12 @@ ngx_http_wt_preaccess_handler(ngx_http_request_t *r)
 {
     ngx_http_wt_loc_conf_t  *wlcf;
 
-    if (r != r->main || ngx_http_wt_glue_get_connect(r) == NULL) {
+    /* error pages may come from anywhere, but not with a success */
+
+    if (r != r->main
+        || r->internal
+        || ngx_http_wt_glue_get_connect(r) == NULL)
+    {
         return NGX_DECLINED;
     }
 

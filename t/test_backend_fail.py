@@ -732,3 +732,36 @@ async def test_worker_dies_behind_a_client_that_does_not_read(
         await session.accept_bidi()
         backend.kill()
         assert (await session.closed())[0] == pb.Closed.WORKER_LOST
+
+
+async def test_client_leaves_an_error_page_that_waits_for_it(
+        nginx, client, worker):
+    """The page's location reads the request's body, which has no end."""
+    ngx = nginx("""
+        location / { webtransport_pass unix:%%DIR%%/none;
+                     error_page 502 /page; }
+        location /page { internal; proxy_pass http://%s; }
+    """ % worker.address)
+    async with client(ngx) as conn:
+        session = conn.connect()
+        await ngx.wait_log("connect\\(\\) to unix:.* failed")
+        session.write(b"\x00\x01\x00")
+        await conn.ping()
+        session.reset_raw(H3_REQUEST_CANCELLED)
+        session.stop_raw(H3_REQUEST_CANCELLED)
+        await conn.ping()
+        assert (await conn.request()).status
+    await ngx.idle()
+
+
+async def test_refusals_may_have_error_pages(nginx, client):
+    ngx = nginx("""
+        location / { webtransport_pass unix:%DIR%/none;
+                     error_page 502 /index.html; }
+        location = /index.html { }
+    """)
+    async with client(ngx) as conn:
+        session = conn.connect()
+        await session.complete()
+        assert session.status == 502
+        assert session.body == b"hello\n"

@@ -529,6 +529,11 @@ ngx_http_wt_session_finalize(ngx_http_wt_session_t *s)
 
     r = s->request;
 
+    /* the request may go on without us, as an error page of another location */
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
     if (s->reject_sent) {
         rc = s->reject_rc;
 
