@@ -297,6 +297,11 @@ ngx_http_wt_init_server(ngx_conf_t *cf, ngx_http_wt_srv_conf_t *wscf)
 
     slots = 1 + 6 + wscf->max_streams_bidi + wscf->max_streams_uni;
 
+    if (ngx_get_conf(cf->cycle->conf_ctx, ngx_events_module) == NULL) {
+        /* the "events" block comes later */
+        return NGX_OK;
+    }
+
     ecf = ngx_event_get_conf(cf->cycle->conf_ctx, ngx_event_core_module);
 
     if (ecf->connections != NGX_CONF_UNSET_UINT

@@ -70,6 +70,16 @@ ngx_http_wt_post_read_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    /*
+     * What follows the header is not a body, and has no end: modules that
+     * would read one, such as mirror, find it read.
+     */
+
+    r->request_body = ngx_pcalloc(r->pool, sizeof(ngx_http_request_body_t));
+    if (r->request_body == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     /* RFC 9220, 3: 501 for a :protocol that is not known */
 
     if (!ngx_http_wt_str_is(&connect->protocol, "webtransport")
@@ -130,7 +140,7 @@ ngx_http_wt_preaccess_handler(ngx_http_request_t *r)
     /* error pages may come from anywhere, but not with a success */
 
     if (r != r->main
-        || r->internal
+        || r->err_status
         || ngx_http_wt_glue_get_connect(r) == NULL)
     {
         return NGX_DECLINED;

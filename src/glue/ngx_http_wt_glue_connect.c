@@ -33,6 +33,7 @@ struct ngx_http_wt_glue_section_s {
     size_t                       parsed;
     size_t                       line;         /* start of the current one */
     uint64_t                     length;
+    ngx_uint_t                   lines;
     ngx_http_wt_glue_line_t      method;
     ngx_http_wt_glue_line_t      protocol;
     ngx_str_t                    protocol_value;
@@ -202,7 +203,7 @@ ngx_http_wt_glue_section_parse(ngx_connection_t *c, ngx_buf_t *b,
         ngx_memzero(&in, sizeof(ngx_buf_t));
 
         in.pos = b->start + s->parsed;
-        in.last = ngx_min(b->last, b->start + s->end);
+        in.last = b->start + ngx_min((size_t) (b->last - b->start), s->end);
 
         rc = ngx_http_v3_parse_headers(c, &s->parse, &in);
 
@@ -254,6 +255,12 @@ ngx_http_wt_glue_section_line(ngx_http_wt_glue_section_t *s,
 
     if (name->len == 0 || name->data[0] != ':') {
         return NGX_DONE;
+    }
+
+    /* a request has five; nginx's parser copies each into the stream's pool */
+
+    if (++s->lines > 5) {
+        return NGX_DECLINED;
     }
 
     if (name->len == 7 && ngx_strncmp(name->data, ":method", 7) == 0) {

@@ -20,6 +20,9 @@
 #define NGX_HTTP_WT_GLUE_FT_DATAGRAM      0x30
 #define NGX_HTTP_WT_GLUE_FT_DATAGRAM_LEN  0x31
 
+/* frames of a connection, of nginx's 10,000, that our output may take */
+#define NGX_HTTP_WT_GLUE_FRAMES  4000
+
 /* packet numbers remembered to recognise duplicates; a power of two */
 #define NGX_HTTP_WT_GLUE_REPLAY  1024
 
@@ -85,6 +88,8 @@ typedef struct {
     unsigned                   datagrams_blocked:1;
     unsigned                   delayed_shutdown:1;
     unsigned                   hq:1;
+    unsigned                   nginx_first:1;    /* its turn to send */
+    unsigned                   frames_short:1;   /* streams wait for frames */
 } ngx_http_wt_glue_conn_t;
 
 
@@ -111,6 +116,10 @@ void ngx_http_wt_glue_peer_params(ngx_http_wt_glue_conn_t *gc);
 
 /* read event handler of QUIC connections with WebTransport */
 void ngx_http_wt_glue_tap_install(ngx_http_wt_glue_conn_t *gc);
+
+/* frames of a connection: is it better to wait for some to be freed? */
+ngx_uint_t ngx_http_wt_glue_frames_short(ngx_http_wt_glue_conn_t *gc);
+void ngx_http_wt_glue_wake_streams(ngx_http_wt_glue_conn_t *gc);
 
 /* a stream opened by the client; takes it, or calls "handler" with it */
 void ngx_http_wt_glue_stream_init(ngx_connection_t *c,

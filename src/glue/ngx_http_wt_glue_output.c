@@ -53,21 +53,40 @@ ngx_http_wt_glue_datagrams_init(ngx_http_wt_glue_conn_t *gc)
 
 /*
  * nginx posts its push event when the congestion window opens, by
- * acknowledgement or by loss.  Datagrams go ahead of the streams' data.
+ * acknowledgement or by loss.  Datagrams and the streams' data take turns to
+ * go first, or the one would starve the other, acknowledgements included.
  */
 
 static void
 ngx_http_wt_glue_push_handler(ngx_event_t *ev)
 {
+    ngx_uint_t                freed;
     ngx_http_wt_glue_conn_t  *gc;
 
     gc = ngx_http_wt_glue_get_conn(ev->data);
 
-    if (gc->datagrams_blocked) {
+    gc->nginx_first = !gc->nginx_first;
+
+    if (gc->datagrams_blocked && !gc->nginx_first) {
         ngx_http_wt_glue_send_datagrams(gc);
     }
 
+    freed = 0;
+    gc->freed = &freed;
+
     gc->push_handler(ev);
+
+    if (freed) {
+        return;
+    }
+
+    gc->freed = NULL;
+
+    if (gc->datagrams_blocked && gc->nginx_first) {
+        ngx_http_wt_glue_send_datagrams(gc);
+    }
+
+    ngx_http_wt_glue_wake_streams(gc);
 }
 
 
@@ -123,7 +142,9 @@ ngx_http_wt_glue_send_datagrams(ngx_http_wt_glue_conn_t *gc)
 
     for (i = 0; i < NGX_HTTP_WT_GLUE_DATAGRAM_BURST; i++) {
 
-        if (qc->congestion.in_flight >= qc->congestion.window) {
+        if (qc->congestion.in_flight >= qc->congestion.window
+            || ngx_http_wt_glue_frames_short(gc))
+        {
             gc->datagrams_blocked = 1;
             return;
         }

@@ -195,6 +195,13 @@ ngx_http_wt_glue_peek_handler(ngx_event_t *rev)
             }
 
             if (rc == NGX_BUSY) {
+
+                if (rev->error) {
+                    ngx_http_wt_glue_peek_cancel(c, peek);
+                    ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_REQUEST_CANCELLED,
+                                         1);
+                }
+
                 return;
             }
 
@@ -690,8 +697,16 @@ ngx_http_wt_glue_stream_open(ngx_http_wt_qconn_t *qconn, ngx_uint_t bidi)
         return NULL;
     }
 
+    uint64_t                used, *count;
+    ngx_quic_streams_t     *streams;
+
+    streams = &ngx_quic_get_connection(qconn->connection)->streams;
+    count = bidi ? &streams->server_streams_bidi : &streams->server_streams_uni;
+    used = *count;
+
     c = ngx_quic_open_stream(qconn->connection, bidi);
     if (c == NULL) {
+        *count = used;
         return NULL;
     }
 
@@ -784,7 +799,67 @@ ngx_http_wt_glue_stream_recv(ngx_http_wt_qstream_t *qs, u_char *buf,
 ngx_chain_t *
 ngx_http_wt_glue_stream_send(ngx_http_wt_qstream_t *qs, ngx_chain_t *in)
 {
+    ngx_http_wt_glue_conn_t  *gc;
+
+    gc = (ngx_http_wt_glue_conn_t *) qs->qconn;
+
+    if (ngx_http_wt_glue_frames_short(gc)) {
+        gc->frames_short = 1;
+        return in;
+    }
+
     return qs->connection->send_chain(qs->connection, in, 0);
+}
+
+
+/*
+ * nginx allows a connection 10,000 frames, and closes it when a stream needs
+ * one more.  Output waits before that: every call of send_chain() takes one.
+ */
+
+ngx_uint_t
+ngx_http_wt_glue_frames_short(ngx_http_wt_glue_conn_t *gc)
+{
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(gc->pub.connection);
+
+    return qc->nframes >= NGX_HTTP_WT_GLUE_FRAMES
+           && ngx_queue_empty(&qc->free_frames);
+}
+
+
+/* streams that waited for frames, of which nginx knows nothing */
+
+void
+ngx_http_wt_glue_wake_streams(ngx_http_wt_glue_conn_t *gc)
+{
+    ngx_rbtree_t           *tree;
+    ngx_rbtree_node_t      *node;
+    ngx_connection_t       *c;
+    ngx_quic_connection_t  *qc;
+
+    qc = ngx_quic_get_connection(gc->pub.connection);
+    tree = &qc->streams.tree;
+
+    if (!gc->frames_short || ngx_queue_empty(&qc->free_frames)
+        || tree->root == tree->sentinel)
+    {
+        return;
+    }
+
+    gc->frames_short = 0;
+
+    for (node = ngx_rbtree_min(tree->root, tree->sentinel);
+         node;
+         node = ngx_rbtree_next(tree, node))
+    {
+        c = ((ngx_quic_stream_t *) node)->connection;
+
+        if (c && c->write->handler == ngx_http_wt_glue_write_handler) {
+            ngx_post_event(c->write, &ngx_posted_events);
+        }
+    }
 }
 
 
@@ -875,11 +950,6 @@ ngx_http_wt_glue_end(ngx_connection_t *c, uint64_t code, ngx_uint_t stop)
         ngx_del_timer(c->read);
     }
 
-    if (c->close) {
-        ngx_http_wt_glue_destroy(c);
-        return;
-    }
-
     if ((qs->send_state == NGX_QUIC_STREAM_SEND_READY
          || qs->send_state == NGX_QUIC_STREAM_SEND_SEND)
         && qs->send_final_size == (uint64_t) -1)
@@ -891,7 +961,9 @@ ngx_http_wt_glue_end(ngx_connection_t *c, uint64_t code, ngx_uint_t stop)
         (void) ngx_http_wt_glue_stop_sending(c, code);
     }
 
-    if (ngx_http_wt_glue_discard(c) == NGX_AGAIN) {
+    c->read->timedout = 0;
+
+    if (!c->close && ngx_http_wt_glue_discard(c) == NGX_AGAIN) {
         ngx_add_timer(c->read, NGX_HTTP_WT_GLUE_LINGER);
         return;
     }

@@ -584,7 +584,12 @@ ngx_http_wt_glue_close_handled(ngx_http_wt_glue_conn_t *gc)
         return;
     }
 
-    ngx_quic_finalize_connection(c, gc->close_code, gc->close_reason);
+    /* at once: the next packet would overwrite the error */
 
+    qc->error = gc->close_code;
+    qc->error_reason = gc->close_reason;
     qc->error_app = gc->close_app;
+    qc->error_ftype = 0;
+
+    ngx_quic_close_connection(c, NGX_OK);
 }

@@ -147,6 +147,7 @@ ngx_http_wt_glue_create_conn(ngx_connection_t *c)
 static void
 ngx_http_wt_glue_set_limits(ngx_http_wt_glue_conn_t *gc)
 {
+    uint64_t                    data;
     ngx_quic_tp_t              *tp;
     ngx_quic_connection_t      *qc;
     ngx_http_wt_glue_params_t  *params;
@@ -161,9 +162,10 @@ ngx_http_wt_glue_set_limits(ngx_http_wt_glue_conn_t *gc)
 
     /* as much as all streams together, so that none blocks another */
 
-    tp->initial_max_data = gc->conf.stream_buffer_size
-                           * (tp->initial_max_streams_bidi
-                              + tp->initial_max_streams_uni);
+    data = (uint64_t) gc->conf.stream_buffer_size
+           * (tp->initial_max_streams_bidi + tp->initial_max_streams_uni);
+
+    tp->initial_max_data = ngx_min(data, 0x3fffffff);
 
     qc->streams.recv_max_data = tp->initial_max_data;
     qc->streams.recv_window = tp->initial_max_data;

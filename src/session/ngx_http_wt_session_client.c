@@ -97,6 +97,7 @@ ngx_http_wt_session_send_accept(ngx_http_wt_session_t *s, ngx_str_t *protocol,
     r = s->request;
 
     r->headers_out.status = NGX_HTTP_OK;
+    r->disable_not_modified = 1;
 
     if (ngx_http_wt_session_draft_header(r) != NGX_OK
         || ngx_http_wt_session_protocol_header(s, protocol) != NGX_OK
@@ -304,6 +305,12 @@ ngx_http_wt_session_wait_handler(ngx_http_request_t *r)
 
     s = ngx_http_get_module_ctx(r, ngx_http_webtransport_module);
 
+    if (s == NULL) {
+        /* a filter has made an error page of our response */
+        ngx_http_test_reading(r);
+        return;
+    }
+
     if (r->connection->read->error) {
         ngx_http_wt_session_gone(s);
     }
@@ -464,6 +471,13 @@ ngx_http_wt_session_capsule(ngx_http_wt_session_t *s,
     ngx_http_wt_capsule_t *capsule)
 {
     if (s->ended) {
+        return;
+    }
+
+    if (s->state != NGX_HTTP_WT_SESSION_OPEN
+        && capsule->type != NGX_HTTP_WT_CAPSULE_CLOSE)
+    {
+        /* the peer has closed the session, and is being flushed */
         return;
     }
 

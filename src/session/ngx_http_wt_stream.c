@@ -89,6 +89,10 @@ ngx_http_wt_stream_attach(ngx_http_wt_stream_t *ws, ngx_http_wt_session_t *s)
     if (!s->ended) {
         s->peer_ops->stream_readable(ws);
     }
+
+    if (!s->ended && ws->qs->connection->write->error) {
+        ngx_http_wt_stream_write(ws->qs);
+    }
 }
 
 
@@ -327,13 +331,14 @@ ngx_http_wt_stream_write_now(ngx_http_wt_stream_t *ws, u_char *data,
         first.next = in;
 
         in = &first;
-
-        /* nothing was sent before: there is room in nginx's buffer */
-        ws->hdr_len = 0;
     }
 
     if (ngx_http_wt_glue_stream_send(ws->qs, in) == NGX_CHAIN_ERROR) {
         return len;
+    }
+
+    if (ws->hdr_len && hdr.pos == hdr.last) {
+        ws->hdr_len = 0;
     }
 
     return b.pos - data;
@@ -395,6 +400,10 @@ ngx_http_wt_stream_flush(ngx_http_wt_stream_t *ws)
     size_t                n;
     ngx_http_wt_chunk_t  *chunk;
 
+    if (ws->out == NULL && ws->hdr_len) {
+        (void) ngx_http_wt_stream_write_now(ws, NULL, 0);
+    }
+
     while (ws->out) {
         chunk = ws->out;
 
@@ -415,7 +424,7 @@ ngx_http_wt_stream_flush(ngx_http_wt_stream_t *ws)
         ngx_free(chunk);
     }
 
-    if (ws->fin_pending && !ws->send_done) {
+    if (ws->fin_pending && !ws->send_done && ws->hdr_len == 0) {
         ws->send_done = 1;
         (void) ngx_http_wt_glue_stream_fin(ws->qs);
         ngx_http_wt_stream_check_done(ws);
@@ -440,7 +449,7 @@ ngx_http_wt_stream_write(ngx_http_wt_qstream_t *qs)
         return;
     }
 
-    if (qs->stop_received) {
+    if (qs->stop_received || qs->connection->write->error) {
 
         /* nginx has answered with RESET_STREAM of the same code */
 
