@@ -76,8 +76,10 @@ def nginx(request, build, certificate):
         started.append(ngx)
         return ngx
 
-    def check(*args, **kwargs):
+    def check(*args, edit=None, **kwargs):
         ngx = Nginx(build, certificate, *args, **kwargs)
+        if edit:
+            ngx.conf = edit(ngx)
         try:
             return ngx.test()
         finally:

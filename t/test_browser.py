@@ -1,7 +1,6 @@
 """Chromium: sessions, streams and datagrams through the JavaScript API."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
 
@@ -192,7 +191,7 @@ async def test_another_certificate_is_refused(serve):
     assert ngx.access_log() == []
 
 
-async def test_many_sessions_of_one_page(serve, worker):
+async def test_many_sessions_of_one_page(serve):
     ngx, page = await serve(ECHO)
     answers = await page.evaluate("""async () => {
         const numbers = [...Array(30).keys()];
@@ -270,8 +269,8 @@ async def test_streams_of_the_page_with_their_ends(serve, worker):
             uni = event.stream_id
 
     # one direction ends, the other one goes on
-    await page.evaluate("Promise.all([write(bidi.writable, ''), write(uni, '')"
-                        "])")
+    await page.evaluate(
+        "Promise.all([write(bidi.writable, ''), write(uni, '')])")
     assert await session.read_all(bidi) == b""
     assert await session.read_all(uni) == b""
     session.send(w.data_(bidi, b"answer"), w.data_(bidi, b"s", True))

@@ -1,5 +1,7 @@
 """What nginx -t says of configurations, right and wrong ones."""
 
+import re
+
 import pytest
 
 
@@ -160,3 +162,14 @@ def test_budget_of_connections_is_warned_about(nginx):
 
 def test_configuration_without_webtransport_is_untouched(nginx):
     accepted(nginx, "location / { return 200; }", webtransport=False)
+
+
+def test_http_may_come_before_events(nginx):
+    def swapped(ngx):
+        events, http = re.split("(?=^http)", ngx.conf.partition("events")[2],
+                                maxsplit=1, flags=re.M)
+        return (ngx.conf.partition("events")[0] + http + "events" + events)
+
+    status, output = nginx.check("location / { webtransport_echo; }",
+                                 edit=swapped)
+    assert status == 0, output

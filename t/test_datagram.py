@@ -566,3 +566,27 @@ async def test_old_early_datagrams_are_dropped(nginx, client, worker):
         await conn.ping()
         backend.send(w.accept())
         assert (await backend.find("datagram")).data == b"early"
+
+
+async def test_datagrams_do_not_starve_streams(nginx, client, worker):
+    """More datagrams than the path takes, and a stream beside them."""
+    ngx = nginx(passed(worker))
+    async with UdpProxy(ngx.port, delay=0.02) as proxy, client(
+            proxy, authority="localhost") as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        sending = True
+
+        async def flood():
+            while sending:
+                backend.send(*[w.datagram(bytes(1000)) for _ in range(40)])
+                await backend.sync()
+                await asyncio.sleep(0.005)
+
+        task = asyncio.create_task(flood())
+        await session.datagram()
+        backend.send(w.open_uni(7, bytes(60000), True))
+        stream = await session.accept_uni()
+        assert await stream.read_all() == bytes(60000)
+        sending = False
+        await task

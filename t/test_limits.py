@@ -475,3 +475,19 @@ async def test_large_transfer_needs_little_memory(nginx, client, grows):
             _, count = await asyncio.gather(
                 stream.send(bytes(32 * MIB), True, timeout=60), down())
             assert count == 32 * MIB
+
+
+async def test_large_entries_of_the_dynamic_table_take_no_memory(
+        nginx, client):
+    """A field section that names an entry over and over, and never ends."""
+    ngx = nginx(ECHO)
+    async with client(ngx) as conn:
+        conn.encoder_stream.write(conn.insert((b":x", b"v" * 4000)))
+        await conn.ping()
+        before = ngx.rss()
+        for _ in range(16):
+            stream = conn.new_stream()
+            stream.write(varint(FRAME_HEADERS) + varint(8000)
+                         + b"\x02\x00" + b"\x80" * 7900)
+            await conn.ping()
+        assert ngx.rss() - before < 100 << 20

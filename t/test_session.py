@@ -1080,3 +1080,33 @@ async def test_close_of_a_connection_is_no_error(nginx, client):
         await conn.session()
     await ngx.idle()
     assert "[error]" not in ngx.error_log()
+
+
+@pytest.mark.parametrize("path", ["/app", "/old"])
+async def test_no_connect_reaches_other_handlers(nginx, client, worker, path):
+    """Nor does a rewrite open a way."""
+    ngx = nginx("""
+        location / { webtransport_echo; }
+        location /app { proxy_pass http://%s; proxy_request_buffering off; }
+        location /old { rewrite ^ /app last; }
+    """ % worker.address)
+    async with client(ngx) as conn:
+        assert await conn.refused(path) == 405
+        assert not worker.sessions
+
+
+async def test_mirror_does_not_wait_for_a_body(nginx, client):
+    ngx = nginx("""
+        location / { mirror /m; webtransport_echo; }
+        location = /m { internal; return 204; }
+    """)
+    async with client(ngx) as conn:
+        session = await conn.session()
+        assert await session.echo() == b"ping"
+
+
+async def test_precondition_of_a_connect_is_ignored(nginx, client, worker):
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session(headers=[("if-match", '"x"')])
+        assert session.status == 200

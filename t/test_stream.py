@@ -8,6 +8,7 @@ import pytest
 
 from lib import worker as w
 from lib.client import TIMEOUT, Session, Stream, StreamReset, WtStream
+from lib.udp_proxy import UdpProxy
 from lib.wire import *
 from lib.worker import pb
 
@@ -927,3 +928,27 @@ async def test_early_streams_wait_as_long_as_their_session(
         await asyncio.sleep(6)      # longer than without a session
         backend.send(w.accept())
         assert (await backend.find("data")).data == b"early"
+
+
+async def test_many_small_writes_do_not_end_the_connection(
+        nginx, client, worker):
+    """Each of them takes a frame, of which nginx has 10,000."""
+    ngx = nginx(passed(worker))
+    async with UdpProxy(ngx.port) as proxy, client(
+            proxy, authority="localhost") as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        backend.send(w.open_uni(7))
+        stream = await session.accept_uni()
+        expected = b"".join(b"%05d" % i for i in range(11000))
+
+        proxy.filter = lambda direction, data: []
+        for i in range(0, 11000, 500):
+            backend.send(*[w.data_(7, expected[5 * n:5 * n + 5])
+                           for n in range(i, i + 500)])
+            await backend.sync()
+        backend.send(w.data_(7, b"", True))
+        await backend.sync()
+        proxy.behave()
+
+        assert await stream.read_all() == expected
