@@ -32,6 +32,7 @@ static char *ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent,
 static char *ngx_http_wt_max_streams(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_wt_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static ngx_uint_t ngx_http_wt_asterisks(ngx_str_t *str);
 static char *ngx_http_wt_origins(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -546,6 +547,22 @@ ngx_http_wt_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+static ngx_uint_t
+ngx_http_wt_asterisks(ngx_str_t *str)
+{
+    size_t      i;
+    ngx_uint_t  n;
+
+    n = 0;
+
+    for (i = 0; i < str->len; i++) {
+        n += (str->data[i] == '*');
+    }
+
+    return n;
+}
+
+
 static char *
 ngx_http_wt_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -570,12 +587,14 @@ ngx_http_wt_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (!ngx_http_wt_str_is(&value[i], "*")
             && !ngx_http_wt_str_is(&value[i], "self")
-            && ngx_strstr(value[i].data, "://") == NULL)
+            && (ngx_strstr(value[i].data, "://") == NULL
+                || ngx_http_wt_asterisks(&value[i]) > 1))
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid origin \"%V\" in \"%V\", it must be "
                                "\"*\", \"self\" or like "
-                               "\"https://example.com\"",
+                               "\"https://example.com\", with one \"*\" at "
+                               "most",
                                &value[i], &cmd->name);
             return NGX_CONF_ERROR;
         }

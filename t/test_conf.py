@@ -71,6 +71,8 @@ def test_workers_are_sockets_addresses_and_upstreams(nginx, address):
      "value must be between 64 and 65535"),
     ("webtransport_datagram_queue 0;", "value must be between 1 and 65535"),
     ("webtransport_origins a.test;", 'invalid origin "a.test"'),
+    ("webtransport_origins https://*.*.test;",
+     'invalid origin "https://*.*.test"'),
     ("webtransport_origins *; webtransport_origins self;",
      '"webtransport_origins" directive is duplicate'),
     ("webtransport_buffer_size 1k;",

@@ -128,7 +128,14 @@ ngx_http_wt_glue_init_module(ngx_cycle_t *cycle)
 
     for (i = 0; i < cycle->listening.nelts; i++) {
 
-        if (!ls[i].quic || ls[i].handler != ngx_http_init_connection) {
+        if (!ls[i].quic) {
+            continue;
+        }
+
+        if (ls[i].handler != ngx_http_init_connection) {
+            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                          "no webtransport on %V: another module handles its "
+                          "connections", &ls[i].addr_text);
             continue;
         }
 
@@ -328,12 +335,13 @@ ngx_http_wt_glue_requests_max(ngx_http_wt_qconn_t *qconn)
 
 
 ngx_uint_t
-ngx_http_wt_glue_conn_acked(ngx_http_wt_qconn_t *qconn)
+ngx_http_wt_glue_conn_acked(ngx_http_wt_qconn_t *qconn, void *owner)
 {
     ngx_rbtree_t           *tree;
     ngx_rbtree_node_t      *node;
     ngx_quic_stream_t      *qs;
     ngx_quic_connection_t  *qc;
+    ngx_http_wt_qstream_t  *stream;
 
     qc = ngx_quic_get_connection(qconn->connection);
     tree = &qc->streams.tree;
@@ -347,6 +355,14 @@ ngx_http_wt_glue_conn_acked(ngx_http_wt_qconn_t *qconn)
          node = ngx_rbtree_next(tree, node))
     {
         qs = (ngx_quic_stream_t *) node;
+
+        if (qs->connection) {
+            stream = ngx_http_wt_glue_get_stream(qs->connection);
+
+            if (stream == NULL || stream->owner != owner) {
+                continue;
+            }
+        }
 
         if ((qs->send_state == NGX_QUIC_STREAM_SEND_SEND
              || qs->send_state == NGX_QUIC_STREAM_SEND_DATA_SENT)

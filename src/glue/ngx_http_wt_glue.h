@@ -61,13 +61,14 @@ struct ngx_http_wt_qconn_s {
 /*
  * A QUIC stream taken over from nginx, or opened by us.  Allocated from the
  * stream's pool; ended by ngx_http_wt_glue_stream_close() only.  Read only
- * for upper layers, except "data".
+ * for upper layers, except "data" and "owner".
  */
 
 struct ngx_http_wt_qstream_s {
     ngx_connection_t         *connection;
     ngx_http_wt_qconn_t      *qconn;
     void                     *data;
+    void                     *owner;         /* see glue_conn_acked() */
 
     uint64_t                  id;
 
@@ -82,7 +83,6 @@ struct ngx_http_wt_qstream_s {
     unsigned                  reset_received:1;
     unsigned                  stop_received:1;
     unsigned                  stop_sent:1;
-    unsigned                  eof:1;
 };
 
 
@@ -240,8 +240,12 @@ ngx_msec_t ngx_http_wt_glue_idle_timeout(ngx_http_wt_qconn_t *qconn);
 /* Sends a PING frame.  NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_wt_glue_ping(ngx_http_wt_qconn_t *qconn);
 
-/* Has the client acknowledged all bytes of streams? */
-ngx_uint_t ngx_http_wt_glue_conn_acked(ngx_http_wt_qconn_t *qconn);
+/*
+ * Has the client acknowledged all bytes of the owner's streams?  Streams that
+ * have been closed have no owner any more, and count.
+ */
+ngx_uint_t ngx_http_wt_glue_conn_acked(ngx_http_wt_qconn_t *qconn,
+    void *owner);
 
 /* The last session has ended: a delayed graceful shutdown may go on. */
 void ngx_http_wt_glue_conn_idle(ngx_http_wt_qconn_t *qconn);

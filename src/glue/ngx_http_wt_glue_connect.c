@@ -419,6 +419,14 @@ ngx_http_wt_glue_request_reset(ngx_http_request_t *r, uint64_t code)
 
     (void) ngx_quic_reset_stream(c, code);
     (void) ngx_http_wt_glue_stop_sending(c, code);
+
+    /* nothing more is expected: a STOP_SENDING of nginx's own would follow */
+
+    if (c->quic->recv_state == NGX_QUIC_STREAM_RECV_RECV
+        || c->quic->recv_state == NGX_QUIC_STREAM_RECV_SIZE_KNOWN)
+    {
+        c->quic->recv_state = NGX_QUIC_STREAM_RECV_RESET_READ;
+    }
 }
 
 

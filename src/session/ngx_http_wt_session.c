@@ -388,7 +388,7 @@ ngx_http_wt_session_flushed(ngx_http_wt_session_t *s)
      * acknowledgements, those of streams that have ended included.
      */
 
-    return ngx_http_wt_glue_conn_acked(s->conn->qconn);
+    return ngx_http_wt_glue_conn_acked(s->conn->qconn, s);
 }
 
 

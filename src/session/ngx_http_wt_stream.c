@@ -82,6 +82,7 @@ ngx_http_wt_stream_attach(ngx_http_wt_stream_t *ws, ngx_http_wt_session_t *s)
     }
 
     ws->session = s;
+    ws->qs->owner = s;
     ws->event.handler = ngx_http_wt_stream_done_handler;
 
     s->peer_ops->stream_opened(ws);
@@ -253,6 +254,7 @@ ngx_http_wt_stream_start(ngx_http_wt_stream_t *ws, ngx_http_wt_session_t *s)
     uint64_t   type;
 
     ws->session = s;
+    ws->qs->owner = s;
     ws->event.handler = ngx_http_wt_stream_done_handler;
 
     type = (ws->qs->id & NGX_HTTP_WT_STREAM_UNI)

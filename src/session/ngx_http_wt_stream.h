@@ -60,7 +60,6 @@ struct ngx_http_wt_stream_s {
     unsigned                  recv_done:1; /* FIN or reset seen, or stopped */
     unsigned                  send_done:1; /* FIN or reset sent, or stopped */
     unsigned                  fin_pending:1;
-    unsigned                  stopped:1;   /* we asked the client to stop */
     unsigned                  closed:1;
 };
 

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -39,8 +40,12 @@ QUIC_PORT = 4433
 RENEWAL = datetime.timedelta(days=2)
 RENEWAL_CHECK_SECONDS = 60
 
+# until nginx has the new one
+RELOAD_SECONDS = 1
+
 START_SECONDS = 10
 STOP_SECONDS = 5
+GOODBYE_SECONDS = 1
 
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
@@ -100,15 +105,19 @@ class Child:
         return self.process is not None and self.process.returncode is None
 
     async def stop(self):
-        if not self.running:
-            return
-        self.process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self.process.wait()
-                return
-        os.killpg(self.process.pid, signal.SIGKILL)
-        await self.process.wait()
+        if not await self.end(signal.SIGTERM, STOP_SECONDS):
+            os.killpg(self.process.pid, signal.SIGKILL)
+            await self.process.wait()
+
+    async def end(self, number, seconds):
+        """Whether it has ended, of itself or by that signal."""
+        if self.running:
+            self.process.send_signal(number)
+            # not asyncio.timeout(): after Ctrl-C this is a cancelled task
+            ended = asyncio.create_task(self.process.wait())
+            await asyncio.wait([ended], timeout=seconds)
+            ended.cancel()
+        return not self.running
 
 
 class Stack:
@@ -118,7 +127,7 @@ class Stack:
     say(line) is called with what the user should know, while it runs.
     """
 
-    def __init__(self, backend, say, directory=None):
+    def __init__(self, backend, say, directory=ROOT / "build/demo"):
         self.backend = backend
         self.say = say
         self.directory = directory
@@ -140,20 +149,12 @@ class Stack:
         await self.stop()
 
     async def start(self):
-        self.directory = self._claim_directory()
+        self.directory = self._claim(self.directory)
         # paths of sockets have 108 bytes, ROOT may have more
         self.sockets = self._resources.enter_context(
             tempfile.TemporaryDirectory(prefix="wt-demo-"))
 
-        self.page_port = free_port(PAGE_PORT, socket.SOCK_STREAM, "the page")
-        self.quic_port = free_port(QUIC_PORT, socket.SOCK_DGRAM,
-                                   "WebTransport")
-        self.page = f"http://localhost:{self.page_port}/"
-        self.url = f"https://{HOST}:{self.quic_port}"
-
         self.certificate = self._load_certificate() or self._new_certificate()
-        self._write_settings()
-        self._write_conf()
 
         for number in range(1, WORKERS + 1):
             await self._start_worker(number)
@@ -165,13 +166,13 @@ class Stack:
         # a worker says goodbye to its sessions, and nginx passes it on
         await asyncio.gather(*(worker.stop() for worker in self.workers))
         if self.nginx is not None:
+            await self.nginx.end(signal.SIGQUIT, GOODBYE_SECONDS)
             await self.nginx.stop()
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.directory is not None:
-            for directory in self.directory.glob("*_temp"):
-                directory.rmdir()
+        for directory in self.directory.glob("*_temp"):
+            directory.rmdir()
         self._resources.close()
         for result in results:
             if isinstance(result, Exception):
@@ -179,9 +180,8 @@ class Stack:
 
     # folder and configuration
 
-    def _claim_directory(self):
-        """build/demo, or another one if that demo is running already."""
-        base = self.directory or ROOT / "build/demo"
+    def _claim(self, base):
+        """That folder, or one beside it if another demo runs there."""
         for number in range(1, 100):
             name = base.name if number == 1 else f"{base.name}-{number}"
             directory = base.with_name(name)
@@ -190,16 +190,16 @@ class Stack:
                 open(directory / "lock", "w"))
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for name in ("error.log", "sessions.log"):
-                    (directory / name).write_bytes(b"")
                 return directory
         raise DemoError("too many demos are running")
 
-    def _write_settings(self):
+    def _settings(self):
         """What the page asks for before it opens a session."""
-        settings = {"url": self.url, "hash": self.certificate.sha256.hex()}
+        return {"url": self.url, "hash": self.hash}
+
+    def _write_settings(self):
         temporary = self.directory / "demo.json.new"
-        temporary.write_text(json.dumps(settings) + "\n")
+        temporary.write_text(json.dumps(self._settings()) + "\n")
         temporary.rename(self.directory / "demo.json")
 
     def _write_conf(self):
@@ -256,12 +256,14 @@ class Stack:
         while True:
             await asyncio.sleep(RENEWAL_CHECK_SECONDS)
             if self._is_due():
-                self.renew()
+                await self.renew()
 
-    def renew(self):
-        """A new certificate; sessions that are open go on."""
+    async def renew(self):
+        """A new certificate.  Pages lose their sessions after some seconds,
+        see nginx.conf, and come again with the new hash."""
         self.certificate = self._new_certificate()
         self.nginx.process.send_signal(signal.SIGHUP)
+        await asyncio.sleep(RELOAD_SECONDS)
         self._write_settings()
         self.say(f"certificate renewed, hash {self.hash}")
 
@@ -308,28 +310,46 @@ class Stack:
                 await asyncio.sleep(1)
 
     async def _start_nginx(self):
+        """Somebody else may take a port before nginx does."""
+        for attempt in range(5):
+            self._choose_ports()
+            self._write_settings()
+            self._write_conf()
+            if await self._try_nginx():
+                return
+            if "Address already in use" not in self.error_log():
+                break
+        raise DemoError("nginx does not start:\n" + self.error_log())
+
+    def _choose_ports(self):
+        self.page_port = free_port(PAGE_PORT, socket.SOCK_STREAM, "the page")
+        self.quic_port = free_port(QUIC_PORT, socket.SOCK_DGRAM,
+                                   "WebTransport")
+        self.page = f"http://localhost:{self.page_port}/"
+        self.url = f"https://{HOST}:{self.quic_port}"
+
+    async def _try_nginx(self):
         self.nginx = Child("nginx", [
             ROOT / "build/release/nginx", "-p", self.directory,
             "-e", "error.log", "-c", self.directory / "nginx.conf"])
+        for name in ("error.log", "sessions.log"):
+            (self.directory / name).write_bytes(b"")
         with open(self.directory / "error.log", "ab") as log:
             await self.nginx.start(log)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                while not await asyncio.to_thread(self._answers):
-                    if not self.nginx.running:
-                        raise DemoError("nginx does not start:\n"
-                                        + self.error_log())
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise DemoError("nginx does not answer:\n"
-                            + self.error_log()) from None
+        deadline = time.monotonic() + START_SECONDS
+        while not await asyncio.to_thread(self._answers):
+            if not self.nginx.running or time.monotonic() > deadline:
+                await self.nginx.stop()
+                return False
+            await asyncio.sleep(0.05)
+        return self.nginx.running
 
     def _answers(self):
         connection = http.client.HTTPConnection(HOST, self.page_port,
                                                 timeout=1)
         try:
             connection.request("GET", "/demo.json")
-            return json.load(connection.getresponse())["url"] == self.url
+            return json.load(connection.getresponse()) == self._settings()
         except (OSError, ValueError, http.client.HTTPException):
             return False
         finally:
