@@ -765,3 +765,26 @@ async def test_refusals_may_have_error_pages(nginx, client):
         await session.complete()
         assert session.status == 502
         assert session.body == b"hello\n"
+
+
+@pytest.mark.parametrize("balancer", ["", "least_conn;", "hash $request_id;"])
+async def test_workers_that_are_back_get_sessions_at_once(
+        nginx, client, socket_dir, balancer):
+    ngx = nginx("location / { webtransport_pass app; }", http=f"""
+        upstream app {{
+            {balancer}
+            server unix:{socket_dir}/a fail_timeout=1s;
+            server unix:{socket_dir}/b fail_timeout=1s;
+        }}""")
+    async with client(ngx) as conn:
+        assert await conn.connect().outcome() == 502
+        workers = [Worker(f"{socket_dir}/{name}") for name in "ab"]
+        try:
+            for worker in workers:
+                await worker.start()
+            await asyncio.sleep(2.1)    # until they may be tried again
+            for _ in range(6):
+                assert await conn.connect().outcome() == 200
+        finally:
+            for worker in workers:
+                await worker.stop()

@@ -71,6 +71,7 @@ ngx_http_wt_command_accept(ngx_http_wt_backend_t *b,
 
     ngx_http_wt_relay_accepted(b);
     ngx_http_wt_upstream_answered(b->request, NGX_HTTP_OK);
+    ngx_http_wt_upstream_alive(b->request);
 
     if (ngx_http_wt_session_accept(s, &accept->protocol, headers,
                                    accept->headers_count)
@@ -119,6 +120,7 @@ ngx_http_wt_command_reject(ngx_http_wt_backend_t *b,
     }
 
     ngx_http_wt_upstream_answered(b->request, status);
+    ngx_http_wt_upstream_alive(b->request);
 
     (void) ngx_http_wt_command_ok(b, cmd, 0);
 

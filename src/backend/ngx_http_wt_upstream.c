@@ -492,6 +492,39 @@ ngx_http_wt_upstream_close(ngx_http_wt_upstream_t *up)
 
 
 void
+ngx_http_wt_upstream_alive(ngx_http_request_t *r)
+{
+    ngx_peer_connection_t             *pc;
+    ngx_http_upstream_rr_peer_t       *peer;
+    ngx_http_upstream_rr_peer_data_t  *rrp;
+
+    pc = &r->upstream->peer;
+
+    if (pc->free != ngx_http_upstream_free_round_robin_peer) {
+        /* a balancer whose data is not known */
+        return;
+    }
+
+    rrp = pc->data;
+    peer = rrp->current;
+
+    if (peer == NULL) {
+        return;
+    }
+
+    ngx_http_upstream_rr_peers_rlock(rrp->peers);
+    ngx_http_upstream_rr_peer_lock(rrp->peers, peer);
+
+    if (peer->accessed < peer->checked) {
+        peer->fails = 0;
+    }
+
+    ngx_http_upstream_rr_peer_unlock(rrp->peers, peer);
+    ngx_http_upstream_rr_peers_unlock(rrp->peers);
+}
+
+
+void
 ngx_http_wt_upstream_answered(ngx_http_request_t *r, ngx_uint_t status)
 {
     ngx_http_upstream_t  *u;

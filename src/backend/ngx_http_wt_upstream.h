@@ -61,6 +61,12 @@ void ngx_http_wt_upstream_free(ngx_http_wt_upstream_t *up, ngx_uint_t failed);
 /* The worker has answered with an HTTP status: $upstream_status and others. */
 void ngx_http_wt_upstream_answered(ngx_http_request_t *r, ngx_uint_t status);
 
+/*
+ * The worker has answered: it is alive, and may get further sessions.  nginx
+ * would see that only when the peer is freed, at the end of this one.
+ */
+void ngx_http_wt_upstream_alive(ngx_http_request_t *r);
+
 /* Bytes exchanged with the worker so far. */
 void ngx_http_wt_upstream_count(ngx_http_request_t *r, off_t sent,
     off_t received);
