@@ -125,6 +125,17 @@ void ngx_http_wt_glue_wake_streams(ngx_http_wt_glue_conn_t *gc);
 void ngx_http_wt_glue_stream_init(ngx_connection_t *c,
     ngx_http_wt_glue_conn_t *gc, ngx_connection_handler_pt handler);
 
+/* makes a stream ours; NULL without memory */
+ngx_http_wt_qstream_t *ngx_http_wt_glue_create_stream(ngx_connection_t *c,
+    ngx_http_wt_glue_conn_t *gc);
+
+/*
+ * The single end of a stream that is not nginx's: what is open is reset, and
+ * stopped if asked, with "code".
+ */
+void ngx_http_wt_glue_end(ngx_connection_t *c, uint64_t code,
+    ngx_uint_t stop);
+
 /* the taken-over stream behind a connection, or NULL if it is nginx's */
 ngx_http_wt_qstream_t *ngx_http_wt_glue_get_stream(ngx_connection_t *c);
 
