@@ -1335,3 +1335,16 @@ async def test_variables_of_the_upstream(nginx, client, worker, socket_dir):
     assert 10000 < int(sent.split(", ")[1]) < 11000
     assert 20000 < int(received.split(", ")[1]) < 21000
     assert name == worker.address
+
+
+async def test_flush_does_not_wait_for_other_sessions(nginx, client, worker):
+    ngx = nginx(passed(worker))
+    async with client(ngx, window=5000) as conn:
+        session = await conn.session()
+        closing = await worker.session()
+        other = await conn.session()
+        stuck = await worker.session()
+        stuck.send(w.open_uni(7, bytes(30000)))     # which nobody reads
+        await other.accept_uni()
+        closing.send(w.close(1, "bye", flush_ms=60000))
+        assert await session.closed() == (1, b"bye")

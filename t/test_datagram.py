@@ -1,6 +1,8 @@
 """Datagrams: sizes, errors, order, and what a network does to them."""
 
 import asyncio
+import os
+import signal
 import struct
 
 import pytest
@@ -590,3 +592,22 @@ async def test_datagrams_do_not_starve_streams(nginx, client, worker):
         assert await stream.read_all() == bytes(60000)
         sending = False
         await task
+
+
+@pytest.mark.parametrize("events", ["", "multi_accept on;"])
+async def test_error_keeps_its_code_among_other_packets(
+        nginx, client, events):
+    ngx = nginx(ECHO, events=events)
+    async with client(ngx, pacing=False) as conn:
+        await conn.session()
+        await conn.ping()
+        for pid in ngx.workers():
+            os.kill(pid, signal.SIGSTOP)
+        conn.send_datagram(b"\x40")     # half of a varint
+        conn.transmit()
+        for _ in range(8):
+            conn.send_datagram(varint(0) + bytes(1000))
+        conn.transmit()
+        for pid in ngx.workers():
+            os.kill(pid, signal.SIGCONT)
+        assert await conn.closed() == H3_DATAGRAM_ERROR

@@ -491,3 +491,27 @@ async def test_large_entries_of_the_dynamic_table_take_no_memory(
                          + b"\x02\x00" + b"\x80" * 7900)
             await conn.ping()
         assert ngx.rss() - before < 100 << 20
+
+
+async def test_streams_that_cannot_be_opened_use_no_id(nginx, client, worker):
+    """An id left out would open a stream at the client that never ends."""
+    ngx = nginx(passed(worker), connections=24)
+    ngx.allow("worker_connections are not enough")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        backend = await worker.session()
+
+        def opened(number):
+            return backend.call(number, data=pb.StreamData(
+                stream_id=4 * number + 3, open=pb.UNI, data=b"x"))
+
+        failed = [(await opened(n)).status for n in range(1, 15)].count(8)
+        assert failed
+
+        for n in range(1, 15):
+            backend.send(w.data_(4 * n + 3, b"", True))
+        while (await opened(n := n + 1)).status:
+            pass
+        await conn.ping()
+        ids = sorted(id for id in conn.streams if id & 3 == 3)
+        assert ids == list(range(ids[0], ids[-1] + 1, 4))
