@@ -185,7 +185,9 @@ ngx_http_wt_glue_connection_handler(ngx_connection_t *c)
     if (c->quic) {
         gc = ngx_http_wt_glue_get_conn(c->quic->parent);
 
-        if (gc == NULL || gc->hq || gc->pub.data == NULL) {
+        /* "hq" connections have no HTTP/3, and no upper layer */
+
+        if (gc == NULL || gc->pub.data == NULL) {
             handler(c);
             return;
         }

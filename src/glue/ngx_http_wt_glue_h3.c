@@ -48,7 +48,6 @@ ngx_http_wt_glue_h3_init(ngx_connection_t *c)
                   ngx_http_v3_module);
 
     if (ngx_http_wt_glue_is_hq(c, h3scf)) {
-        gc->hq = 1;
         return gc->nginx_conf->init(c);
     }
 

@@ -87,7 +87,6 @@ typedef struct {
     unsigned                   max_streams:1;    /* raised by this packet */
     unsigned                   datagrams_blocked:1;
     unsigned                   delayed_shutdown:1;
-    unsigned                   hq:1;
     unsigned                   nginx_first:1;    /* its turn to send */
     unsigned                   frames_short:1;   /* streams wait for frames */
 } ngx_http_wt_glue_conn_t;
