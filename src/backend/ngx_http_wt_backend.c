@@ -124,7 +124,7 @@ ngx_http_wt_relay_accepted(ngx_http_wt_backend_t *b)
 
     ngx_del_timer(&b->timer);
 
-    if (b->conf->worker_timeout) {
+    if (b->conf->worker_timeout && !b->conf->transport->batches) {
         ngx_add_timer(&b->timer, b->conf->worker_timeout / 2);
     }
 
@@ -515,5 +515,7 @@ ngx_http_wt_backend_closed(ngx_http_wt_session_t *s)
     }
 
     b->conf->transport->close(b);
+
     ngx_http_wt_event_free(b);
+    ngx_http_wt_context_free(&b->context);
 }

@@ -19,6 +19,8 @@ static void ngx_http_wt_connect_target(ngx_http_request_t *r,
     ngx_http_wt_msg_connect_t *connect);
 static void ngx_http_wt_connect_limits(ngx_http_wt_backend_t *b,
     ngx_http_wt_msg_connect_t *connect);
+static ngx_int_t ngx_http_wt_connect_context(ngx_http_wt_backend_t *b,
+    ngx_pool_t *pool);
 static ngx_int_t ngx_http_wt_connect_addresses(ngx_http_request_t *r,
     ngx_http_wt_msg_connect_t *connect, ngx_pool_t *pool);
 static ngx_int_t ngx_http_wt_connect_params(ngx_http_wt_backend_t *b,
@@ -63,7 +65,8 @@ ngx_http_wt_relay_connect(ngx_http_wt_backend_t *b)
 
     rc = NGX_ERROR;
 
-    if (ngx_http_wt_connect_addresses(r, &connect, pool) == NGX_OK
+    if (ngx_http_wt_connect_context(b, pool) == NGX_OK
+        && ngx_http_wt_connect_addresses(r, &connect, pool) == NGX_OK
         && ngx_http_wt_connect_params(b, &connect, pool) == NGX_OK
         && ngx_http_wt_connect_headers(b, &connect, pool) == NGX_OK)
     {
@@ -86,21 +89,34 @@ ngx_http_wt_connect_write(ngx_http_wt_backend_t *b,
 
     id = &b->session->id;
 
+    size = 0;
+
+    if (!b->conf->transport->batches) {
+        size = ngx_http_wt_context_batch_len(&b->context, id, 0);
+        if (size == 0) {
+            return NGX_ERROR;
+        }
+    }
+
     len = ngx_http_wt_msg_connect_len(connect);
     if (len == 0) {
         return NGX_ERROR;
     }
 
-    size = NGX_HTTP_WT_MSG_BATCH_LEN(id->len) + len;
-
-    p = ngx_http_wt_event_long(b, size);
+    p = ngx_http_wt_event_long(b, size + len);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    last = p + size;
+    last = p + size + len;
 
-    p = ngx_http_wt_msg_batch(p, id, 0);
+    if (size) {
+        p = ngx_http_wt_context_batch(p, last, &b->context, id, 0);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     p = ngx_http_wt_msg_connect(p, last, connect);
     if (p == NULL) {
         return NGX_ERROR;
@@ -167,6 +183,41 @@ ngx_http_wt_connect_limits(ngx_http_wt_backend_t *b,
 
     connect->streams_bidi = (uint32_t) b->allowed[0];
     connect->streams_uni = (uint32_t) b->allowed[1];
+}
+
+
+static ngx_int_t
+ngx_http_wt_connect_context(ngx_http_wt_backend_t *b, ngx_pool_t *pool)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  value;
+    ngx_http_wt_msg_update_t  *user;
+
+    b->context.location = b->conf->location;
+    b->context.node = b->conf->node;
+
+    if (b->conf->user == NULL) {
+        return NGX_OK;
+    }
+
+    user = ngx_pcalloc(pool, sizeof(ngx_http_wt_msg_update_t));
+    if (user == NULL
+        || ngx_http_complex_value(b->request, b->conf->user, &value) != NGX_OK
+        || ngx_http_wt_connect_string(&user->user_id, &value, pool) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_wt_context_update(&b->context, user,
+                                    b->request->connection->log);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_wt_session_log(NGX_LOG_ERR, b->session, 0,
+                                "\"webtransport_user\" has %uz bytes, more "
+                                "than %d", value.len, NGX_HTTP_WT_CONTEXT_MAX);
+    }
+
+    return (rc == NGX_OK) ? NGX_OK : NGX_ERROR;
 }
 
 

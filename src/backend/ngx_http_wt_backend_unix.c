@@ -85,10 +85,12 @@ static void ngx_http_wt_unix_close_connection(ngx_connection_t *c);
 
 const ngx_http_wt_transport_t  ngx_http_wt_unix = {
     ngx_string("unix"),
+    0,
     NGX_HTTP_WT_UNIX_HEADER,
     ngx_http_wt_unix_frame,
     ngx_http_wt_unix_connect,
     ngx_http_wt_unix_send,
+    NULL,
     ngx_http_wt_unix_resume,
     ngx_http_wt_unix_close
 };
@@ -119,10 +121,11 @@ ngx_http_wt_unix_connect(ngx_http_wt_backend_t *b)
     u->backend = b;
     u->size = NGX_HTTP_WT_UNIX_BUFFER;
 
-    u->upstream.session = b->session;
+    u->upstream.id = &b->session->id;
     u->upstream.request = b->request;
     u->upstream.conf = &b->conf->upstream;
     u->upstream.data = u;
+    u->upstream.backend = &b->session->backend;
     u->upstream.connected = ngx_http_wt_unix_connected;
     u->upstream.failed = ngx_http_wt_unix_failed;
 

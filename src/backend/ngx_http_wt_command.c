@@ -58,6 +58,8 @@ static ngx_http_wt_relay_stream_t *ngx_http_wt_command_gone(
     ngx_http_wt_backend_t *b, uint64_t id);
 static ngx_int_t ngx_http_wt_command_datagram(ngx_http_wt_backend_t *b,
     ngx_http_wt_command_t *cmd);
+static ngx_int_t ngx_http_wt_command_update(ngx_http_wt_backend_t *b,
+    ngx_http_wt_command_t *cmd);
 static ngx_int_t ngx_http_wt_command_close(ngx_http_wt_backend_t *b,
     ngx_http_wt_command_t *cmd);
 static ngx_int_t ngx_http_wt_command_ping(ngx_http_wt_backend_t *b,
@@ -199,6 +201,9 @@ ngx_http_wt_command_run(ngx_http_wt_backend_t *b, ngx_http_wt_command_t *cmd)
 
     case NGX_HTTP_WT_CMD_CREDIT:
         return ngx_http_wt_command_credit(b, cmd);
+
+    case NGX_HTTP_WT_CMD_UPDATE:
+        return ngx_http_wt_command_update(b, cmd);
 
     case NGX_HTTP_WT_CMD_DRAIN:
         ngx_http_wt_session_drain(b->session);
@@ -655,6 +660,24 @@ ngx_http_wt_command_datagram(ngx_http_wt_backend_t *b,
         return ngx_http_wt_command_result(b, cmd,
                                           NGX_HTTP_WT_RESULT_OUT_OF_RANGE,
                                           "the datagram is too long", 0);
+    }
+
+    return ngx_http_wt_command_ok(b, cmd, 0);
+}
+
+
+static ngx_int_t
+ngx_http_wt_command_update(ngx_http_wt_backend_t *b,
+    ngx_http_wt_command_t *cmd)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_wt_context_update(&b->context, &cmd->kind.update,
+                                    b->request->connection->log);
+    if (rc != NGX_OK) {
+        return ngx_http_wt_command_result(b, cmd,
+                                        NGX_HTTP_WT_RESULT_RESOURCE_EXHAUSTED,
+                                        "too much user and metadata", 0);
     }
 
     return ngx_http_wt_command_ok(b, cmd, 0);

@@ -62,6 +62,18 @@ ngx_http_wt_command_accept(ngx_http_wt_backend_t *b,
         return NGX_DONE;
     }
 
+    if (accept->has_session
+        && ngx_http_wt_context_update(&b->context, &accept->session,
+                                      b->request->connection->log)
+           != NGX_OK)
+    {
+        ngx_http_wt_relay_violation(b, "worker accepted with more than %d "
+                                    "bytes or %d keys of user and metadata",
+                                    NGX_HTTP_WT_CONTEXT_MAX,
+                                    NGX_HTTP_WT_CONTEXT_KEYS);
+        return NGX_DONE;
+    }
+
     b->window = accept->stream_window;
     b->notify = accept->notify;
     b->framing = accept->framing ? (ngx_uint_t) accept->framing

@@ -51,6 +51,10 @@ ngx_http_wt_relay_write(ngx_http_wt_backend_t *b)
         ngx_http_wt_event_collect(b);
         ngx_http_wt_event_seal(b);
 
+        if (b->datagrams.n && b->conf->transport->datagrams) {
+            b->conf->transport->datagrams(b);
+        }
+
         if (out->pos == out->last
             || b->conf->transport->send(b) != NGX_OK)
         {
@@ -459,7 +463,7 @@ ngx_http_wt_event_datagram(ngx_http_wt_backend_t *b, u_char *data, size_t len)
     u_char      *p;
     ngx_uint_t   lost;
 
-    if (b->datagrams.n == 0) {
+    if (b->datagrams.n == 0 && b->conf->transport->datagrams == NULL) {
 
         p = ngx_http_wt_event_datagram_room(b, len, 0);
 
@@ -491,6 +495,10 @@ ngx_http_wt_event_datagrams(ngx_http_wt_backend_t *b, ngx_uint_t all)
 
     q = &b->datagrams;
 
+    if (b->conf->transport->datagrams) {
+        return;
+    }
+
     while (q->n) {
 
         dg = ngx_http_wt_datagram_queue_head(q,
@@ -509,6 +517,53 @@ ngx_http_wt_event_datagrams(ngx_http_wt_backend_t *b, ngx_uint_t all)
 
         ngx_http_wt_datagram_queue_delete(q, dg);
     }
+}
+
+
+size_t
+ngx_http_wt_event_take_datagrams(ngx_http_wt_backend_t *b, u_char **buf)
+{
+    size_t                         size, len;
+    u_char                        *p;
+    uint64_t                      *dropped;
+    ngx_http_wt_datagram_t        *dg;
+    ngx_http_wt_datagram_queue_t  *q;
+
+    q = &b->datagrams;
+    dropped = &b->session->counters.datagrams_dropped;
+
+    dg = ngx_http_wt_datagram_queue_head(q, dropped);
+    if (dg == NULL) {
+        return 0;
+    }
+
+    size = ngx_max(b->conf->upstream.buffer_size,
+                   NGX_HTTP_WT_MSG_DATAGRAM_HDR + dg->len);
+
+    *buf = ngx_alloc(size, b->request->connection->log);
+    if (*buf == NULL) {
+        return 0;
+    }
+
+    p = *buf;
+
+    do {
+        len = NGX_HTTP_WT_MSG_DATAGRAM_HDR + dg->len;
+
+        if ((size_t) (*buf + size - p) < len) {
+            break;
+        }
+
+        p = ngx_http_wt_msg_datagram_hdr(p, dg->len);
+        p = ngx_cpymem(p, dg->data, dg->len);
+
+        ngx_http_wt_datagram_queue_delete(q, dg);
+
+        dg = ngx_http_wt_datagram_queue_head(q, dropped);
+
+    } while (dg);
+
+    return p - *buf;
 }
 
 

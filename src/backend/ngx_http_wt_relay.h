@@ -20,6 +20,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <ngx_http_wt_backend.h>
+#include <ngx_http_wt_context.h>
 #include <ngx_http_wt_datagram.h>
 #include <ngx_http_wt_framing.h>
 #include <ngx_http_wt_msg.h>
@@ -143,6 +144,8 @@ struct ngx_http_wt_backend_s {
     ngx_uint_t                 result_status;
     const char                *result_message;
 
+    ngx_http_wt_context_t      context;
+
     /* of Accept, or else of the configuration */
     ngx_uint_t                 framing;
     ngx_uint_t                 overflow;
@@ -179,6 +182,13 @@ struct ngx_http_wt_backend_s {
 struct ngx_http_wt_transport_s {
     ngx_str_t                  name;
 
+    /*
+     * Set if a worker answers batches and says nothing else: then it is not
+     * asked whether it is alive, and the transport itself says in front of
+     * each batch whose it is (ngx_http_wt_context_batch()).
+     */
+    ngx_uint_t                 batches;
+
     /* what stands in front of a batch, and writes it */
     size_t                     header;
     void                     (*frame)(u_char *p, size_t len);
@@ -197,6 +207,13 @@ struct ngx_http_wt_transport_s {
     ngx_int_t                (*send)(ngx_http_wt_backend_t *b);
 
     /*
+     * NULL: datagrams are events among others.  Else they are not part of the
+     * output; there are some in b->datagrams, and
+     * ngx_http_wt_event_take_datagrams() gets them.
+     */
+    void                     (*datagrams)(ngx_http_wt_backend_t *b);
+
+    /*
      * A batch that ngx_http_wt_relay_input() did not want can be given to it
      * again, soon but not from within this call.
      */
@@ -204,8 +221,8 @@ struct ngx_http_wt_transport_s {
 
     /*
      * The session is over.  What is in b->out, the last event included, is
-     * delivered if the worker takes it; the buffer now belongs to the
-     * transport.
+     * delivered if the worker takes it; a transport that keeps the buffer, or
+     * b->context, zeroes them.
      */
     void                     (*close)(ngx_http_wt_backend_t *b);
 };
@@ -247,6 +264,13 @@ void ngx_http_wt_relay_write(ngx_http_wt_backend_t *b);
 
 /* The longest CommandBatch. */
 size_t ngx_http_wt_relay_max_command(ngx_http_wt_backend_t *b);
+
+/*
+ * Datagrams that wait, as events: *buf is on the heap, the caller's.  Returns
+ * their length, 0 if there are none or no memory.
+ */
+size_t ngx_http_wt_event_take_datagrams(ngx_http_wt_backend_t *b,
+    u_char **buf);
 
 
 /* within the relay: events */

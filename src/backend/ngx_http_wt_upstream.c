@@ -11,8 +11,12 @@
 #include <ngx_event.h>
 #include <ngx_event_connect.h>
 #include <ngx_http.h>
-#include <ngx_http_wt_session.h>
 #include <ngx_http_wt_upstream.h>
+
+
+#define ngx_http_wt_upstream_log(up, err, fmt, ...)                           \
+    ngx_log_error(NGX_LOG_ERR, (up)->request->connection->log, err,           \
+                  "webtransport session %V: " fmt, (up)->id, ##__VA_ARGS__)
 
 
 /* how long a full backlog is given to become shorter, in milliseconds */
@@ -24,11 +28,13 @@ static ngx_int_t ngx_http_wt_upstream_states(ngx_http_request_t *r);
 static void ngx_http_wt_upstream_try(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_begin(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_open(ngx_http_wt_upstream_t *up);
+static ngx_int_t ngx_http_wt_upstream_choose(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up,
     ngx_int_t rc);
-static void ngx_http_wt_upstream_ready(ngx_http_wt_upstream_t *up);
+static void ngx_http_wt_upstream_connected(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_next(ngx_http_wt_upstream_t *up,
     ngx_uint_t status);
+static ngx_uint_t ngx_http_wt_upstream_failure(ngx_uint_t status);
 static void ngx_http_wt_upstream_failed(ngx_http_wt_upstream_t *up,
     ngx_uint_t status);
 static void ngx_http_wt_upstream_handler(ngx_event_t *ev);
@@ -118,8 +124,9 @@ ngx_http_wt_upstream_try(ngx_http_wt_upstream_t *up)
         rc = ngx_http_wt_upstream_begin(up);
 
         if (rc == NGX_OK) {
-            rc = ngx_http_wt_upstream_opened(up,
-                                             ngx_http_wt_upstream_open(up));
+            rc = up->open ? ngx_http_wt_upstream_choose(up)
+                          : ngx_http_wt_upstream_open(up);
+            rc = ngx_http_wt_upstream_opened(up, rc);
         }
 
     } while (rc == NGX_DECLINED);
@@ -211,6 +218,45 @@ ngx_http_wt_upstream_open(ngx_http_wt_upstream_t *up)
 }
 
 
+/*
+ * Only the peer is chosen, its owner knows how to get to it.  The result is
+ * that of ngx_http_wt_upstream_open(), but never NGX_DECLINED.
+ */
+
+static ngx_int_t
+ngx_http_wt_upstream_choose(ngx_http_wt_upstream_t *up)
+{
+    ngx_int_t             rc;
+    ngx_http_upstream_t  *u;
+
+    u = up->request->upstream;
+
+    u->peer.log = up->request->connection->log;
+
+    rc = u->peer.get(&u->peer, u->peer.data);
+
+    if (u->peer.connection) {
+
+        /* of the "keepalive" directive: put there by another protocol */
+
+        up->connection = u->peer.connection;
+        u->peer.connection = NULL;
+
+        ngx_http_wt_upstream_close(up);
+    }
+
+    if (rc == NGX_BUSY || rc == NGX_ERROR) {
+        return rc;
+    }
+
+    if (up->open(up->data, &u->peer) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
 /* NGX_DECLINED: the next peer has to be tried */
 
 static ngx_int_t
@@ -225,17 +271,25 @@ ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up, ngx_int_t rc)
 
     if (rc != NGX_ERROR && u->peer.name) {
         u->state->peer = u->peer.name;
-        up->session->backend = *u->peer.name;
+
+        if (up->backend) {
+            *up->backend = *u->peer.name;
+        }
     }
 
     switch (rc) {
 
     case NGX_OK:
     case NGX_DONE:
-        ngx_http_wt_upstream_ready(up);
+        ngx_http_wt_upstream_connected(up);
         return NGX_OK;
 
     case NGX_AGAIN:
+
+        if (up->open) {
+            return NGX_OK;
+        }
+
         c = up->connection;
 
         c->data = up;
@@ -259,16 +313,16 @@ ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up, ngx_int_t rc)
             return NGX_OK;
         }
 
-        ngx_http_wt_session_log(NGX_LOG_ERR, up->session, err,
-                                "connect() to %V failed", u->peer.name);
+        ngx_http_wt_upstream_log(up, err, "connect() to %V failed",
+                                 u->peer.name);
 
         return ngx_http_wt_upstream_next(up, (err == NGX_EAGAIN)
                                               ? NGX_HTTP_GATEWAY_TIME_OUT
                                               : NGX_HTTP_BAD_GATEWAY);
 
     case NGX_BUSY:
-        ngx_http_wt_session_log(NGX_LOG_ERR, up->session, 0,
-                                "no live workers in %V", u->peer.name);
+        ngx_http_wt_upstream_log(up, 0, "no live workers in %V",
+                                 u->peer.name);
 
         ngx_http_wt_upstream_failed(up, NGX_HTTP_BAD_GATEWAY);
         return NGX_OK;
@@ -281,6 +335,21 @@ ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up, ngx_int_t rc)
 
 
 static void
+ngx_http_wt_upstream_connected(ngx_http_wt_upstream_t *up)
+{
+    if (up->connection->write->timer_set) {
+        ngx_del_timer(up->connection->write);
+    }
+
+    /* it logs what fails, and works without */
+
+    (void) ngx_tcp_nodelay(up->connection);
+
+    ngx_http_wt_upstream_ready(up);
+}
+
+
+void
 ngx_http_wt_upstream_ready(ngx_http_wt_upstream_t *up)
 {
     ngx_connection_t     *c;
@@ -289,18 +358,19 @@ ngx_http_wt_upstream_ready(ngx_http_wt_upstream_t *up)
     u = up->request->upstream;
     c = up->connection;
 
-    if (c->write->timer_set) {
-        ngx_del_timer(c->write);
-    }
-
     u->state->connect_time = ngx_current_msec - u->start_time;
-
-    /* it logs what fails, and works without */
-
-    (void) ngx_tcp_nodelay(c);
 
     up->connection = NULL;
     up->connected(up->data, c);
+}
+
+
+void
+ngx_http_wt_upstream_retry(ngx_http_wt_upstream_t *up, ngx_uint_t status)
+{
+    if (ngx_http_wt_upstream_next(up, status) == NGX_DECLINED) {
+        ngx_http_wt_upstream_try(up);
+    }
 }
 
 
@@ -320,6 +390,7 @@ ngx_http_wt_upstream_next(ngx_http_wt_upstream_t *up, ngx_uint_t status)
     timeout = up->conf->next_upstream_timeout;
 
     if (tries == 0
+        || !(up->conf->next_upstream & ngx_http_wt_upstream_failure(status))
         || (timeout && ngx_current_msec - u->peer.start_time >= timeout))
     {
         ngx_http_wt_upstream_failed(up, status);
@@ -327,6 +398,23 @@ ngx_http_wt_upstream_next(ngx_http_wt_upstream_t *up, ngx_uint_t status)
     }
 
     return NGX_DECLINED;
+}
+
+
+static ngx_uint_t
+ngx_http_wt_upstream_failure(ngx_uint_t status)
+{
+    switch (status) {
+
+    case NGX_HTTP_GATEWAY_TIME_OUT:
+        return NGX_HTTP_UPSTREAM_FT_TIMEOUT;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        return NGX_HTTP_UPSTREAM_FT_HTTP_503;
+
+    default:
+        return NGX_HTTP_UPSTREAM_FT_ERROR;
+    }
 }
 
 
@@ -362,13 +450,12 @@ ngx_http_wt_upstream_handler(ngx_event_t *ev)
     c->log->action = "connecting to webtransport worker";
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                   "wt session %V connect write:%d", &up->session->id,
+                   "wt session %V connect write:%d", up->id,
                    ev->write);
 
     if (ev->timedout) {
-        ngx_http_wt_session_log(NGX_LOG_ERR, up->session, NGX_ETIMEDOUT,
-                                "connect() to %V failed",
-                                up->request->upstream->peer.name);
+        ngx_http_wt_upstream_log(up, NGX_ETIMEDOUT, "connect() to %V failed",
+                                 up->request->upstream->peer.name);
 
         rc = ngx_http_wt_upstream_next(up, NGX_HTTP_GATEWAY_TIME_OUT);
         goto next;
@@ -382,9 +469,8 @@ ngx_http_wt_upstream_handler(ngx_event_t *ev)
     }
 
     if (err) {
-        ngx_http_wt_session_log(NGX_LOG_ERR, up->session, err,
-                                "connect() to %V failed",
-                                up->request->upstream->peer.name);
+        ngx_http_wt_upstream_log(up, err, "connect() to %V failed",
+                                 up->request->upstream->peer.name);
 
         rc = ngx_http_wt_upstream_next(up, NGX_HTTP_BAD_GATEWAY);
         goto next;
@@ -397,7 +483,7 @@ ngx_http_wt_upstream_handler(ngx_event_t *ev)
         return;
     }
 
-    ngx_http_wt_upstream_ready(up);
+    ngx_http_wt_upstream_connected(up);
     return;
 
 next:
@@ -420,7 +506,7 @@ ngx_http_wt_upstream_retry_handler(ngx_event_t *ev)
     u = up->request->upstream;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
-                   "wt session %V connect again", &up->session->id);
+                   "wt session %V connect again", up->id);
 
     ev->log->action = "connecting to webtransport worker";
 

@@ -12,7 +12,6 @@
 #include <ngx_event.h>
 #include <ngx_event_connect.h>
 #include <ngx_http.h>
-#include <ngx_http_wt_session.h>
 
 
 /*
@@ -23,20 +22,38 @@
  */
 
 typedef struct {
-    ngx_http_wt_session_t      *session;
+
+    /* set by the owner */
+
+    ngx_str_t                  *id;          /* the session's, for the log */
     ngx_http_request_t         *request;
     ngx_http_upstream_conf_t   *conf;
+    void                       *data;
+
+    /* NULL, or where the name of the peer is put */
+    ngx_str_t                  *backend;
+
+    /*
+     * NULL: a connection is made, and given to connected().  Else the owner's
+     * own way to the peer that was chosen, which begins now and ends, but not
+     * from within this call, with ngx_http_wt_upstream_retry() if the peer is
+     * no good.  It calls ngx_http_wt_upstream_ready() when the peer can be
+     * talked to, and this may be from within.  NGX_OK, or NGX_ERROR without
+     * memory.
+     */
+    ngx_int_t                 (*open)(void *data, ngx_peer_connection_t *pc);
+
+    /*
+     * The connection belongs to the callee; its handlers are to be set.  With
+     * open() it is NULL.
+     */
+    void                      (*connected)(void *data, ngx_connection_t *c);
+
+    /* There is no worker: 502, 503 or 504. */
+    void                      (*failed)(void *data, ngx_uint_t status);
 
     /* while it is being connected, and then the owner's: NULL */
     ngx_connection_t           *connection;
-
-    void                       *data;
-
-    /* The connection belongs to the callee; its handlers are to be set. */
-    void                      (*connected)(void *data, ngx_connection_t *c);
-
-    /* There is no worker: 502 or 504. */
-    void                      (*failed)(void *data, ngx_uint_t status);
 
     ngx_event_t                 retry;       /* the backlog is full */
     ngx_msec_t                  delay;
@@ -45,11 +62,20 @@ typedef struct {
 
 
 /*
- * Tries peers until one is connected or none is left, now or later.  The four
- * members before "retry" are set by the owner.  NGX_OK: one of the callbacks
- * was or will be called; NGX_ERROR without memory.
+ * Tries peers until one is connected or none is left, now or later.  NGX_OK:
+ * one of the callbacks was or will be called; NGX_ERROR without memory.
  */
 ngx_int_t ngx_http_wt_upstream_connect(ngx_http_wt_upstream_t *up);
+
+/* The peer chosen for open() can be talked to: connected() is called. */
+void ngx_http_wt_upstream_ready(ngx_http_wt_upstream_t *up);
+
+/*
+ * The peer is no good: 502, 503 or 504.  Another one is tried, if there is
+ * one and webtransport_next_upstream allows, or failed() is called.
+ */
+void ngx_http_wt_upstream_retry(ngx_http_wt_upstream_t *up,
+    ngx_uint_t status);
 
 /*
  * The end of it, safe to run twice: closes a connection that is not the

@@ -272,20 +272,29 @@ ngx_http_wt_pb_encode_str(pb_ostream_t *stream, const pb_field_t *field,
 }
 
 
-u_char *
-ngx_http_wt_msg_batch(u_char *p, ngx_str_t *session_id, uint64_t seq)
+size_t
+ngx_http_wt_msg_batch_len(ngx_http_wt_msg_batch_t *batch)
 {
-    pb_ostream_t               stream;
-    ngx_http_wt_pb_EventBatch  batch;
+    size_t  len;
 
-    ngx_memzero(&batch, sizeof(ngx_http_wt_pb_EventBatch));
-    batch.session_id = *session_id;
-    batch.seq = seq;
+    if (!pb_get_encoded_size(&len, &ngx_http_wt_pb_EventBatch_msg, batch)) {
+        return 0;
+    }
 
-    stream = pb_ostream_from_buffer(p,
-                                 NGX_HTTP_WT_MSG_BATCH_LEN(session_id->len));
+    return len;
+}
 
-    (void) pb_encode(&stream, &ngx_http_wt_pb_EventBatch_msg, &batch);
+
+u_char *
+ngx_http_wt_msg_batch(u_char *p, u_char *last, ngx_http_wt_msg_batch_t *batch)
+{
+    pb_ostream_t  stream;
+
+    stream = pb_ostream_from_buffer(p, last - p);
+
+    if (!pb_encode(&stream, &ngx_http_wt_pb_EventBatch_msg, batch)) {
+        return NULL;
+    }
 
     return p + stream.bytes_written;
 }

@@ -57,6 +57,7 @@ typedef ngx_http_wt_pb_Accept           ngx_http_wt_msg_accept_t;
 typedef ngx_http_wt_pb_Reject           ngx_http_wt_msg_reject_t;
 typedef ngx_http_wt_pb_Priority         ngx_http_wt_msg_priority_t;
 typedef ngx_http_wt_pb_Close            ngx_http_wt_msg_close_t;
+typedef ngx_http_wt_pb_UpdateRequest    ngx_http_wt_msg_update_t;
 
 
 /* cmd->which_kind: the member of cmd->kind that is set */
@@ -75,6 +76,7 @@ typedef ngx_http_wt_pb_Close            ngx_http_wt_msg_close_t;
 #define NGX_HTTP_WT_CMD_DRAIN           ngx_http_wt_pb_Command_drain_tag
 #define NGX_HTTP_WT_CMD_CLOSE           ngx_http_wt_pb_Command_close_tag
 #define NGX_HTTP_WT_CMD_ABORT           ngx_http_wt_pb_Command_abort_tag
+#define NGX_HTTP_WT_CMD_UPDATE          ngx_http_wt_pb_Command_update_tag
 #define NGX_HTTP_WT_CMD_PING            ngx_http_wt_pb_Command_ping_tag
 #define NGX_HTTP_WT_CMD_PONG            ngx_http_wt_pb_Command_pong_tag
 
@@ -125,6 +127,8 @@ ngx_int_t ngx_http_wt_msg_parse_commands(u_char *buf, size_t len,
  * functions return the position behind what they wrote.
  */
 
+typedef ngx_http_wt_pb_EventBatch            ngx_http_wt_msg_batch_t;
+typedef ngx_http_wt_pb_Context_MetaEntry     ngx_http_wt_msg_meta_t;
 typedef ngx_http_wt_pb_Connect               ngx_http_wt_msg_connect_t;
 typedef ngx_http_wt_pb_Connect_ParamsEntry   ngx_http_wt_msg_param_t;
 typedef ngx_http_wt_pb_Counters              ngx_http_wt_msg_counters_t;
@@ -179,12 +183,14 @@ typedef ngx_http_wt_pb_Result                ngx_http_wt_msg_result_t;
 #define NGX_HTTP_WT_MSG_DATA_HDR      (NGX_HTTP_WT_MSG_EVENT_HDR + 18)
 #define NGX_HTTP_WT_MSG_DATAGRAM_HDR  (NGX_HTTP_WT_MSG_EVENT_HDR + 4)
 
-/* the longest ngx_http_wt_msg_batch() for a session id of n bytes */
-#define NGX_HTTP_WT_MSG_BATCH_LEN(n)  (1 + 5 + (n) + 1 + 10)
 
-
-/* Writes the fields of a batch itself; seq may be 0 for none. */
-u_char *ngx_http_wt_msg_batch(u_char *p, ngx_str_t *session_id, uint64_t seq);
+/*
+ * The fields of a batch itself: "events" is empty, seq may be 0 for none.  The
+ * second function returns NULL if there is not enough room before "last".
+ */
+size_t ngx_http_wt_msg_batch_len(ngx_http_wt_msg_batch_t *batch);
+u_char *ngx_http_wt_msg_batch(u_char *p, u_char *last,
+    ngx_http_wt_msg_batch_t *batch);
 
 /*
  * Writes a StreamData event up to its payload, exactly NGX_HTTP_WT_MSG_DATA_HDR

@@ -9,6 +9,12 @@
 PB_BIND(ngx_http_wt_pb_EventBatch, ngx_http_wt_pb_EventBatch, AUTO)
 
 
+PB_BIND(ngx_http_wt_pb_Context, ngx_http_wt_pb_Context, AUTO)
+
+
+PB_BIND(ngx_http_wt_pb_Context_MetaEntry, ngx_http_wt_pb_Context_MetaEntry, AUTO)
+
+
 PB_BIND(ngx_http_wt_pb_Event, ngx_http_wt_pb_Event, AUTO)
 
 
@@ -67,6 +73,12 @@ PB_BIND(ngx_http_wt_pb_Abort, ngx_http_wt_pb_Abort, AUTO)
 
 
 PB_BIND(ngx_http_wt_pb_Priority, ngx_http_wt_pb_Priority, AUTO)
+
+
+PB_BIND(ngx_http_wt_pb_UpdateRequest, ngx_http_wt_pb_UpdateRequest, 4)
+
+
+PB_BIND(ngx_http_wt_pb_UpdateRequest_MetaEntry, ngx_http_wt_pb_UpdateRequest_MetaEntry, AUTO)
 
 
 PB_BIND(ngx_http_wt_pb_Counters, ngx_http_wt_pb_Counters, AUTO)

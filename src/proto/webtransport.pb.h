@@ -102,6 +102,20 @@ typedef enum _ngx_http_wt_pb_Accept_Notify {
 } ngx_http_wt_pb_Accept_Notify;
 
 /* Struct definitions */
+/* What nginx remembers about a session for a stateless worker. */
+typedef struct _ngx_http_wt_pb_Context {
+    /* As set by webtransport_user or an UpdateRequest. */
+    ngx_str_t user_id;
+    /* What Accept.session or an UpdateRequest stored; with user_id at most 4096
+ bytes of keys and values, and at most 64 keys. */
+    pb_size_t meta_count;
+    struct _ngx_http_wt_pb_Context_MetaEntry *meta;
+    /* The name of the nginx location, as written in the configuration. */
+    ngx_str_t location;
+    /* webtransport_node: which nginx host holds the session. */
+    ngx_str_t node;
+} ngx_http_wt_pb_Context;
+
 /* What nginx has ready for one session, in order. */
 typedef struct _ngx_http_wt_pb_EventBatch {
     /* The session, URL-safe text, as in $webtransport_session_id.  In the first
@@ -111,9 +125,17 @@ typedef struct _ngx_http_wt_pb_EventBatch {
  number: run a number once, answer it again.  0 or absent where delivery is
  at most once (unix, TCP, grpc://). */
     uint64_t seq;
+    /* Like session_id: lets a stateless worker do without a cache. */
+    bool has_context;
+    ngx_http_wt_pb_Context context;
     /* At least one. */
     ngx_str_t events;
 } ngx_http_wt_pb_EventBatch;
+
+typedef struct _ngx_http_wt_pb_Context_MetaEntry {
+    ngx_str_t key;
+    ngx_str_t value;
+} ngx_http_wt_pb_Context_MetaEntry;
 
 /* A header field. */
 typedef struct _ngx_http_wt_pb_Header {
@@ -292,26 +314,6 @@ typedef struct _ngx_http_wt_pb_CommandBatch {
     void * commands;
 } ngx_http_wt_pb_CommandBatch;
 
-/* Accepts a session.  To tell a browser why it may not stay, accept it and
- close it with a code in the same batch: it is shown nothing of a Reject. */
-typedef struct _ngx_http_wt_pb_Accept {
-    /* One of Connect.protocols, or empty for none. */
-    ngx_str_t protocol;
-    /* Response headers, at most 64.  The names are lower case; headers of the
- connection, pseudo-headers and those of WebTransport itself are refused. */
-    pb_size_t headers_count;
-    ngx_http_wt_pb_Header headers[64];
-    /* Bytes of each stream that nginx may deliver at first; the worker gives more
- with Command.credit.  0: no limit but the transport's own backpressure. */
-    uint32_t stream_window;
-    /* Message boundaries on streams; RAW: as webtransport_framing says. */
-    ngx_http_wt_pb_Framing framing;
-    /* Client too slow for what the worker sends. */
-    ngx_http_wt_pb_Accept_Overflow overflow;
-    /* Which of them to send. */
-    ngx_uint_t notify;
-} ngx_http_wt_pb_Accept;
-
 /* Refuses a session with an HTTP response.  A page learns nothing of it but
  that the session failed. */
 typedef struct _ngx_http_wt_pb_Reject {
@@ -348,6 +350,43 @@ typedef struct _ngx_http_wt_pb_Priority {
     uint32_t priority;
 } ngx_http_wt_pb_Priority;
 
+typedef struct _ngx_http_wt_pb_UpdateRequest_MetaEntry {
+    ngx_str_t key;
+    ngx_str_t value;
+} ngx_http_wt_pb_UpdateRequest_MetaEntry;
+
+/* Changes what nginx remembers about a session. */
+typedef struct _ngx_http_wt_pb_UpdateRequest {
+    /* The user that the session belongs to; empty: unchanged. */
+    ngx_str_t user_id;
+    /* Merged into Context.meta, at most 64 keys; an empty value removes the key. */
+    pb_size_t meta_count;
+    ngx_http_wt_pb_UpdateRequest_MetaEntry meta[64];
+} ngx_http_wt_pb_UpdateRequest;
+
+/* Accepts a session.  To tell a browser why it may not stay, accept it and
+ close it with a code in the same batch: it is shown nothing of a Reject. */
+typedef struct _ngx_http_wt_pb_Accept {
+    /* One of Connect.protocols, or empty for none. */
+    ngx_str_t protocol;
+    /* Response headers, at most 64.  The names are lower case; headers of the
+ connection, pseudo-headers and those of WebTransport itself are refused. */
+    pb_size_t headers_count;
+    ngx_http_wt_pb_Header headers[64];
+    /* Bytes of each stream that nginx may deliver at first; the worker gives more
+ with Command.credit.  0: no limit but the transport's own backpressure. */
+    uint32_t stream_window;
+    /* Message boundaries on streams; RAW: as webtransport_framing says. */
+    ngx_http_wt_pb_Framing framing;
+    /* User and metadata, which come back in EventBatch.context. */
+    bool has_session;
+    ngx_http_wt_pb_UpdateRequest session;
+    /* Client too slow for what the worker sends. */
+    ngx_http_wt_pb_Accept_Overflow overflow;
+    /* Which of them to send. */
+    ngx_uint_t notify;
+} ngx_http_wt_pb_Accept;
+
 /* One thing to do. */
 typedef struct _ngx_http_wt_pb_Command {
     /* Not 0: nginx answers with a Result with this id.  0: only failures are
@@ -378,6 +417,8 @@ typedef struct _ngx_http_wt_pb_Command {
         /* Ends the session at once, without code and reason: the client sees an
      error. */
         ngx_http_wt_pb_Abort abort;
+        /* Changes user and metadata of this session. */
+        ngx_http_wt_pb_UpdateRequest update;
         /* nginx answers with Event.pong and the same id. */
         ngx_http_wt_pb_Ping ping;
         /* The answer to Event.ping, with its id. */
@@ -494,6 +535,8 @@ extern "C" {
 
 
 
+
+
 #define ngx_http_wt_pb_StreamData_open_ENUMTYPE ngx_http_wt_pb_Open
 
 
@@ -517,8 +560,12 @@ extern "C" {
 
 
 
+
+
 /* Initializer values for message structs */
-#define ngx_http_wt_pb_EventBatch_init_default   {{{NULL}, NULL}, 0, {{NULL}, NULL}}
+#define ngx_http_wt_pb_EventBatch_init_default   {{{NULL}, NULL}, 0, false, ngx_http_wt_pb_Context_init_default, {{NULL}, NULL}}
+#define ngx_http_wt_pb_Context_init_default      {{{NULL}, NULL}, 0, NULL, {{NULL}, NULL}, {{NULL}, NULL}}
+#define ngx_http_wt_pb_Context_MetaEntry_init_default {{{NULL}, NULL}, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Event_init_default        {0, {ngx_http_wt_pb_Connect_init_default}}
 #define ngx_http_wt_pb_Header_init_default       {{{NULL}, NULL}, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Connect_init_default      {0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, 0, NULL, 0, NULL, {{NULL}, NULL}, 0, {{NULL}, NULL}, 0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, false, ngx_http_wt_pb_Limits_init_default, 0, 0, 0, 0}
@@ -534,13 +581,17 @@ extern "C" {
 #define ngx_http_wt_pb_Ping_init_default         {0}
 #define ngx_http_wt_pb_CommandBatch_init_default {{{NULL}, NULL}}
 #define ngx_http_wt_pb_Command_init_default      {0, 0, {ngx_http_wt_pb_Accept_init_default}}
-#define ngx_http_wt_pb_Accept_init_default       {{{NULL}, NULL}, 0, {ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default}, 0, _ngx_http_wt_pb_Framing_MIN, _ngx_http_wt_pb_Accept_Overflow_MIN, {{NULL}, NULL}}
+#define ngx_http_wt_pb_Accept_init_default       {{{NULL}, NULL}, 0, {ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default}, 0, _ngx_http_wt_pb_Framing_MIN, false, ngx_http_wt_pb_UpdateRequest_init_default, _ngx_http_wt_pb_Accept_Overflow_MIN, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Reject_init_default       {0, 0, {ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default, ngx_http_wt_pb_Header_init_default}, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Close_init_default        {0, {{NULL}, NULL}, 0}
 #define ngx_http_wt_pb_Abort_init_default        {0}
 #define ngx_http_wt_pb_Priority_init_default     {0, 0}
+#define ngx_http_wt_pb_UpdateRequest_init_default {{{NULL}, NULL}, 0, {ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default}}
+#define ngx_http_wt_pb_UpdateRequest_MetaEntry_init_default {{{NULL}, NULL}, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Counters_init_default     {0, 0, 0, 0, 0, 0, 0}
-#define ngx_http_wt_pb_EventBatch_init_zero      {{{NULL}, NULL}, 0, {{NULL}, NULL}}
+#define ngx_http_wt_pb_EventBatch_init_zero      {{{NULL}, NULL}, 0, false, ngx_http_wt_pb_Context_init_zero, {{NULL}, NULL}}
+#define ngx_http_wt_pb_Context_init_zero         {{{NULL}, NULL}, 0, NULL, {{NULL}, NULL}, {{NULL}, NULL}}
+#define ngx_http_wt_pb_Context_MetaEntry_init_zero {{{NULL}, NULL}, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Event_init_zero           {0, {ngx_http_wt_pb_Connect_init_zero}}
 #define ngx_http_wt_pb_Header_init_zero          {{{NULL}, NULL}, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Connect_init_zero         {0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, 0, NULL, 0, NULL, {{NULL}, NULL}, 0, {{NULL}, NULL}, 0, {{NULL}, NULL}, {{NULL}, NULL}, {{NULL}, NULL}, false, ngx_http_wt_pb_Limits_init_zero, 0, 0, 0, 0}
@@ -556,17 +607,26 @@ extern "C" {
 #define ngx_http_wt_pb_Ping_init_zero            {0}
 #define ngx_http_wt_pb_CommandBatch_init_zero    {{{NULL}, NULL}}
 #define ngx_http_wt_pb_Command_init_zero         {0, 0, {ngx_http_wt_pb_Accept_init_zero}}
-#define ngx_http_wt_pb_Accept_init_zero          {{{NULL}, NULL}, 0, {ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero}, 0, _ngx_http_wt_pb_Framing_MIN, _ngx_http_wt_pb_Accept_Overflow_MIN, {{NULL}, NULL}}
+#define ngx_http_wt_pb_Accept_init_zero          {{{NULL}, NULL}, 0, {ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero}, 0, _ngx_http_wt_pb_Framing_MIN, false, ngx_http_wt_pb_UpdateRequest_init_zero, _ngx_http_wt_pb_Accept_Overflow_MIN, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Reject_init_zero          {0, 0, {ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero, ngx_http_wt_pb_Header_init_zero}, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Close_init_zero           {0, {{NULL}, NULL}, 0}
 #define ngx_http_wt_pb_Abort_init_zero           {0}
 #define ngx_http_wt_pb_Priority_init_zero        {0, 0}
+#define ngx_http_wt_pb_UpdateRequest_init_zero   {{{NULL}, NULL}, 0, {ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero, ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero}}
+#define ngx_http_wt_pb_UpdateRequest_MetaEntry_init_zero {{{NULL}, NULL}, {{NULL}, NULL}}
 #define ngx_http_wt_pb_Counters_init_zero        {0, 0, 0, 0, 0, 0, 0}
 
 /* Field tags (for use in manual encoding/decoding) */
+#define ngx_http_wt_pb_Context_user_id_tag       1
+#define ngx_http_wt_pb_Context_meta_tag          2
+#define ngx_http_wt_pb_Context_location_tag      3
+#define ngx_http_wt_pb_Context_node_tag          4
 #define ngx_http_wt_pb_EventBatch_session_id_tag 1
 #define ngx_http_wt_pb_EventBatch_seq_tag        2
+#define ngx_http_wt_pb_EventBatch_context_tag    3
 #define ngx_http_wt_pb_EventBatch_events_tag     4
+#define ngx_http_wt_pb_Context_MetaEntry_key_tag 1
+#define ngx_http_wt_pb_Context_MetaEntry_value_tag 2
 #define ngx_http_wt_pb_Header_name_tag           1
 #define ngx_http_wt_pb_Header_value_tag          2
 #define ngx_http_wt_pb_Connect_ParamsEntry_key_tag 1
@@ -618,12 +678,6 @@ extern "C" {
 #define ngx_http_wt_pb_Result_count_tag          5
 #define ngx_http_wt_pb_Ping_id_tag               1
 #define ngx_http_wt_pb_CommandBatch_commands_tag 3
-#define ngx_http_wt_pb_Accept_protocol_tag       1
-#define ngx_http_wt_pb_Accept_headers_tag        2
-#define ngx_http_wt_pb_Accept_stream_window_tag  3
-#define ngx_http_wt_pb_Accept_framing_tag        4
-#define ngx_http_wt_pb_Accept_overflow_tag       7
-#define ngx_http_wt_pb_Accept_notify_tag         8
 #define ngx_http_wt_pb_Reject_status_tag         1
 #define ngx_http_wt_pb_Reject_headers_tag        2
 #define ngx_http_wt_pb_Reject_body_tag           3
@@ -632,6 +686,17 @@ extern "C" {
 #define ngx_http_wt_pb_Close_flush_ms_tag        3
 #define ngx_http_wt_pb_Priority_stream_id_tag    1
 #define ngx_http_wt_pb_Priority_priority_tag     2
+#define ngx_http_wt_pb_UpdateRequest_MetaEntry_key_tag 1
+#define ngx_http_wt_pb_UpdateRequest_MetaEntry_value_tag 2
+#define ngx_http_wt_pb_UpdateRequest_user_id_tag 2
+#define ngx_http_wt_pb_UpdateRequest_meta_tag    3
+#define ngx_http_wt_pb_Accept_protocol_tag       1
+#define ngx_http_wt_pb_Accept_headers_tag        2
+#define ngx_http_wt_pb_Accept_stream_window_tag  3
+#define ngx_http_wt_pb_Accept_framing_tag        4
+#define ngx_http_wt_pb_Accept_session_tag        5
+#define ngx_http_wt_pb_Accept_overflow_tag       7
+#define ngx_http_wt_pb_Accept_notify_tag         8
 #define ngx_http_wt_pb_Command_id_tag            1
 #define ngx_http_wt_pb_Command_accept_tag        2
 #define ngx_http_wt_pb_Command_reject_tag        3
@@ -644,6 +709,7 @@ extern "C" {
 #define ngx_http_wt_pb_Command_drain_tag         10
 #define ngx_http_wt_pb_Command_close_tag         11
 #define ngx_http_wt_pb_Command_abort_tag         12
+#define ngx_http_wt_pb_Command_update_tag        16
 #define ngx_http_wt_pb_Command_ping_tag          17
 #define ngx_http_wt_pb_Command_pong_tag          18
 #define ngx_http_wt_pb_Counters_streams_in_tag   1
@@ -675,11 +741,30 @@ extern "C" {
 #define ngx_http_wt_pb_EventBatch_FIELDLIST(X, a) \
 X(a, CALLBACK, SINGULAR, STRING,   session_id,        1) \
 X(a, STATIC,   SINGULAR, UINT64,   seq,               2) \
+X(a, STATIC,   OPTIONAL, MESSAGE,  context,           3) \
 X(a, CALLBACK, REPEATED, MESSAGE,  events,            4)
 extern bool ngx_http_wt_pb_str(pb_istream_t *istream, pb_ostream_t *ostream, const pb_field_t *field);
 #define ngx_http_wt_pb_EventBatch_CALLBACK ngx_http_wt_pb_str
 #define ngx_http_wt_pb_EventBatch_DEFAULT NULL
+#define ngx_http_wt_pb_EventBatch_context_MSGTYPE ngx_http_wt_pb_Context
 #define ngx_http_wt_pb_EventBatch_events_MSGTYPE ngx_http_wt_pb_Event
+
+#define ngx_http_wt_pb_Context_FIELDLIST(X, a) \
+X(a, CALLBACK, SINGULAR, STRING,   user_id,           1) \
+X(a, POINTER,  REPEATED, MESSAGE,  meta,              2) \
+X(a, CALLBACK, SINGULAR, STRING,   location,          3) \
+X(a, CALLBACK, SINGULAR, STRING,   node,              4)
+extern bool ngx_http_wt_pb_str(pb_istream_t *istream, pb_ostream_t *ostream, const pb_field_t *field);
+#define ngx_http_wt_pb_Context_CALLBACK ngx_http_wt_pb_str
+#define ngx_http_wt_pb_Context_DEFAULT NULL
+#define ngx_http_wt_pb_Context_meta_MSGTYPE ngx_http_wt_pb_Context_MetaEntry
+
+#define ngx_http_wt_pb_Context_MetaEntry_FIELDLIST(X, a) \
+X(a, CALLBACK, SINGULAR, STRING,   key,               1) \
+X(a, CALLBACK, SINGULAR, STRING,   value,             2)
+extern bool ngx_http_wt_pb_str(pb_istream_t *istream, pb_ostream_t *ostream, const pb_field_t *field);
+#define ngx_http_wt_pb_Context_MetaEntry_CALLBACK ngx_http_wt_pb_str
+#define ngx_http_wt_pb_Context_MetaEntry_DEFAULT NULL
 
 #define ngx_http_wt_pb_Event_FIELDLIST(X, a) \
 X(a, STATIC,   ONEOF,    MESSAGE,  (kind,connect,kind.connect),   1) \
@@ -844,6 +929,7 @@ X(a, STATIC,   ONEOF,    MESSAGE,  (kind,priority,kind.priority),   9) \
 X(a, STATIC,   ONEOF,    MESSAGE,  (kind,drain,kind.drain),  10) \
 X(a, STATIC,   ONEOF,    MESSAGE,  (kind,close,kind.close),  11) \
 X(a, STATIC,   ONEOF,    MESSAGE,  (kind,abort,kind.abort),  12) \
+X(a, STATIC,   ONEOF,    MESSAGE,  (kind,update,kind.update),  16) \
 X(a, STATIC,   ONEOF,    MESSAGE,  (kind,ping,kind.ping),  17) \
 X(a, STATIC,   ONEOF,    MESSAGE,  (kind,pong,kind.pong),  18)
 #define ngx_http_wt_pb_Command_CALLBACK NULL
@@ -859,6 +945,7 @@ X(a, STATIC,   ONEOF,    MESSAGE,  (kind,pong,kind.pong),  18)
 #define ngx_http_wt_pb_Command_kind_drain_MSGTYPE ngx_http_wt_pb_Drain
 #define ngx_http_wt_pb_Command_kind_close_MSGTYPE ngx_http_wt_pb_Close
 #define ngx_http_wt_pb_Command_kind_abort_MSGTYPE ngx_http_wt_pb_Abort
+#define ngx_http_wt_pb_Command_kind_update_MSGTYPE ngx_http_wt_pb_UpdateRequest
 #define ngx_http_wt_pb_Command_kind_ping_MSGTYPE ngx_http_wt_pb_Ping
 #define ngx_http_wt_pb_Command_kind_pong_MSGTYPE ngx_http_wt_pb_Ping
 
@@ -867,12 +954,14 @@ X(a, CALLBACK, SINGULAR, STRING,   protocol,          1) \
 X(a, STATIC,   REPEATED, MESSAGE,  headers,           2) \
 X(a, STATIC,   SINGULAR, UINT32,   stream_window,     3) \
 X(a, STATIC,   SINGULAR, UENUM,    framing,           4) \
+X(a, STATIC,   OPTIONAL, MESSAGE,  session,           5) \
 X(a, STATIC,   SINGULAR, UENUM,    overflow,          7) \
 X(a, CALLBACK, REPEATED, UENUM,    notify,            8)
 extern bool ngx_http_wt_pb_accept(pb_istream_t *istream, pb_ostream_t *ostream, const pb_field_t *field);
 #define ngx_http_wt_pb_Accept_CALLBACK ngx_http_wt_pb_accept
 #define ngx_http_wt_pb_Accept_DEFAULT NULL
 #define ngx_http_wt_pb_Accept_headers_MSGTYPE ngx_http_wt_pb_Header
+#define ngx_http_wt_pb_Accept_session_MSGTYPE ngx_http_wt_pb_UpdateRequest
 
 #define ngx_http_wt_pb_Reject_FIELDLIST(X, a) \
 X(a, STATIC,   SINGULAR, UINT32,   status,            1) \
@@ -902,6 +991,21 @@ X(a, STATIC,   SINGULAR, UINT32,   priority,          2)
 #define ngx_http_wt_pb_Priority_CALLBACK NULL
 #define ngx_http_wt_pb_Priority_DEFAULT NULL
 
+#define ngx_http_wt_pb_UpdateRequest_FIELDLIST(X, a) \
+X(a, CALLBACK, SINGULAR, STRING,   user_id,           2) \
+X(a, STATIC,   REPEATED, MESSAGE,  meta,              3)
+extern bool ngx_http_wt_pb_str(pb_istream_t *istream, pb_ostream_t *ostream, const pb_field_t *field);
+#define ngx_http_wt_pb_UpdateRequest_CALLBACK ngx_http_wt_pb_str
+#define ngx_http_wt_pb_UpdateRequest_DEFAULT NULL
+#define ngx_http_wt_pb_UpdateRequest_meta_MSGTYPE ngx_http_wt_pb_UpdateRequest_MetaEntry
+
+#define ngx_http_wt_pb_UpdateRequest_MetaEntry_FIELDLIST(X, a) \
+X(a, CALLBACK, SINGULAR, STRING,   key,               1) \
+X(a, CALLBACK, SINGULAR, STRING,   value,             2)
+extern bool ngx_http_wt_pb_str(pb_istream_t *istream, pb_ostream_t *ostream, const pb_field_t *field);
+#define ngx_http_wt_pb_UpdateRequest_MetaEntry_CALLBACK ngx_http_wt_pb_str
+#define ngx_http_wt_pb_UpdateRequest_MetaEntry_DEFAULT NULL
+
 #define ngx_http_wt_pb_Counters_FIELDLIST(X, a) \
 X(a, STATIC,   SINGULAR, UINT64,   streams_in,        1) \
 X(a, STATIC,   SINGULAR, UINT64,   streams_out,       2) \
@@ -914,6 +1018,8 @@ X(a, STATIC,   SINGULAR, UINT64,   datagrams_dropped,   7)
 #define ngx_http_wt_pb_Counters_DEFAULT NULL
 
 extern const pb_msgdesc_t ngx_http_wt_pb_EventBatch_msg;
+extern const pb_msgdesc_t ngx_http_wt_pb_Context_msg;
+extern const pb_msgdesc_t ngx_http_wt_pb_Context_MetaEntry_msg;
 extern const pb_msgdesc_t ngx_http_wt_pb_Event_msg;
 extern const pb_msgdesc_t ngx_http_wt_pb_Header_msg;
 extern const pb_msgdesc_t ngx_http_wt_pb_Connect_msg;
@@ -934,10 +1040,14 @@ extern const pb_msgdesc_t ngx_http_wt_pb_Reject_msg;
 extern const pb_msgdesc_t ngx_http_wt_pb_Close_msg;
 extern const pb_msgdesc_t ngx_http_wt_pb_Abort_msg;
 extern const pb_msgdesc_t ngx_http_wt_pb_Priority_msg;
+extern const pb_msgdesc_t ngx_http_wt_pb_UpdateRequest_msg;
+extern const pb_msgdesc_t ngx_http_wt_pb_UpdateRequest_MetaEntry_msg;
 extern const pb_msgdesc_t ngx_http_wt_pb_Counters_msg;
 
 /* Defines for backwards compatibility with code written before nanopb-0.4.0 */
 #define ngx_http_wt_pb_EventBatch_fields &ngx_http_wt_pb_EventBatch_msg
+#define ngx_http_wt_pb_Context_fields &ngx_http_wt_pb_Context_msg
+#define ngx_http_wt_pb_Context_MetaEntry_fields &ngx_http_wt_pb_Context_MetaEntry_msg
 #define ngx_http_wt_pb_Event_fields &ngx_http_wt_pb_Event_msg
 #define ngx_http_wt_pb_Header_fields &ngx_http_wt_pb_Header_msg
 #define ngx_http_wt_pb_Connect_fields &ngx_http_wt_pb_Connect_msg
@@ -958,10 +1068,14 @@ extern const pb_msgdesc_t ngx_http_wt_pb_Counters_msg;
 #define ngx_http_wt_pb_Close_fields &ngx_http_wt_pb_Close_msg
 #define ngx_http_wt_pb_Abort_fields &ngx_http_wt_pb_Abort_msg
 #define ngx_http_wt_pb_Priority_fields &ngx_http_wt_pb_Priority_msg
+#define ngx_http_wt_pb_UpdateRequest_fields &ngx_http_wt_pb_UpdateRequest_msg
+#define ngx_http_wt_pb_UpdateRequest_MetaEntry_fields &ngx_http_wt_pb_UpdateRequest_MetaEntry_msg
 #define ngx_http_wt_pb_Counters_fields &ngx_http_wt_pb_Counters_msg
 
 /* Maximum encoded size of messages (where known) */
 /* ngx_http_wt_pb_EventBatch_size depends on runtime parameters */
+/* ngx_http_wt_pb_Context_size depends on runtime parameters */
+/* ngx_http_wt_pb_Context_MetaEntry_size depends on runtime parameters */
 /* ngx_http_wt_pb_Event_size depends on runtime parameters */
 /* ngx_http_wt_pb_Header_size depends on runtime parameters */
 /* ngx_http_wt_pb_Connect_size depends on runtime parameters */
@@ -976,6 +1090,8 @@ extern const pb_msgdesc_t ngx_http_wt_pb_Counters_msg;
 /* ngx_http_wt_pb_Accept_size depends on runtime parameters */
 /* ngx_http_wt_pb_Reject_size depends on runtime parameters */
 /* ngx_http_wt_pb_Close_size depends on runtime parameters */
+/* ngx_http_wt_pb_UpdateRequest_size depends on runtime parameters */
+/* ngx_http_wt_pb_UpdateRequest_MetaEntry_size depends on runtime parameters */
 #define ngx_http_wt_pb_Abort_size                0
 #define ngx_http_wt_pb_Counters_size             77
 #define ngx_http_wt_pb_Credit_size               34

@@ -45,7 +45,8 @@ parses_accept(void)
     expect("1a2f0807122b0a046368617412080a03782d6112013112080a03782d62120163"
            "1880800420032a031201753802 42020103",
            "7 accept protocol=chat name=x-a value=1 name=x-b value=c"
-           " window=65536 framing=3 overflow=2 notify=a;");
+           " window=65536 framing=3 overflow=2 notify=a "
+           "user=u;");
 
     expect("1a{ 12{} }",
            "0 accept protocol= window=0 framing=0 overflow=0 notify=0;");
@@ -106,9 +107,9 @@ parses_close_and_abort(void)
 static void
 passes_reserved_and_unknown_commands_as_unknown(void)
 {
-    /* subscribe, update, detach, no kind, a kind 30 */
+    /* subscribe, publish, detach, no kind, a kind 30 */
 
-    expect("1a0708016a031201631a0808028201031201751a039a01001a020803"
+    expect("1a0708016a031201631a{ 0802 7a{ 1a0175 } }1a039a01001a020803"
            "1a{ 0805 f201{ 0801 } }",
            "1 unknown;2 unknown;0 unknown;3 unknown;5 unknown;");
 
@@ -394,21 +395,55 @@ what_nginx_writes_can_be_parsed(void)
 
 
 static void
+parses_user_and_metadata(void)
+{
+    /* with a session_id and expires_ms, which are not used */
+
+    expect("1a{ 12{ 2a{ 0a0173 1200 1a{ 0a016b 120176 } 20e807 } } }"
+           "1a{ 8201{ 120175 1a{ 0a0161 } 1a{ 0a0162 12026363 } } }",
+           "0 accept protocol= window=0 framing=0 overflow=0 notify=0 user= "
+           "key=k value=v;"
+           "0 update user=u key=a value= key=b value=cc;");
+}
+
+
+static void
 writes_batch_fields(void)
 {
-    u_char     *p;
-    ngx_str_t   id;
+    u_char                   *p, *last;
+    ngx_http_wt_msg_meta_t    meta[2];
+    ngx_http_wt_msg_batch_t   batch;
 
-    ngx_str_set(&id, "abc");
+    last = buf + sizeof(buf);
 
-    p = ngx_http_wt_msg_batch(buf, &id, 300);
-    check_hex(buf, p, "0a0361626310ac02");
+    ngx_memzero(&batch, sizeof(ngx_http_wt_msg_batch_t));
+    ngx_str_set(&batch.session_id, "abc");
 
-    p = ngx_http_wt_msg_batch(buf, &id, 0);
+    p = ngx_http_wt_msg_batch(buf, last, &batch);
     check_hex(buf, p, "0a03616263");
 
-    p = ngx_http_wt_msg_batch(buf, &id, (uint64_t) -1);
-    check((size_t) (p - buf) <= NGX_HTTP_WT_MSG_BATCH_LEN(id.len));
+    batch.seq = 300;
+    p = ngx_http_wt_msg_batch(buf, last, &batch);
+    check_hex(buf, p, "0a0361626310ac02");
+
+    ngx_str_set(&meta[0].key, "k");
+    ngx_str_set(&meta[0].value, "v");
+    ngx_str_set(&meta[1].key, "l");
+    ngx_str_set(&meta[1].value, "ww");
+
+    batch.has_context = 1;
+    batch.context.meta = meta;
+    batch.context.meta_count = 2;
+    ngx_str_set(&batch.context.user_id, "u");
+    ngx_str_set(&batch.context.location, "/");
+    ngx_str_set(&batch.context.node, "n");
+
+    p = ngx_http_wt_msg_batch(buf, last, &batch);
+    check_hex(buf, p, "0a0361626310ac02" "1a1a" "0a0175" "12060a016b120176"
+              "12070a016c12027777" "1a012f" "22016e");
+
+    check((size_t) (p - buf) == ngx_http_wt_msg_batch_len(&batch));
+    check(ngx_http_wt_msg_batch(buf, p - 1, &batch) == NULL);
 }
 
 
@@ -688,6 +723,7 @@ static test_t  tests[] = {
     test(data_header_has_a_fixed_length),
     test(datagram_header_has_a_fixed_length),
     test(what_nginx_writes_can_be_parsed),
+    test(parses_user_and_metadata),
     test(writes_batch_fields),
     test(writes_reset_and_stop),
     test(writes_credit),

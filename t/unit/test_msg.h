@@ -90,6 +90,20 @@ test_log_abort(test_commands_t *t, const char *kind, ngx_http_wt_msg_abort_t *a)
 
 
 static inline void
+test_log_update(test_commands_t *t, ngx_http_wt_msg_update_t *u)
+{
+    ngx_uint_t  i;
+
+    test_log_str(t, " user", &u->user_id);
+
+    for (i = 0; i < u->meta_count; i++) {
+        test_log_str(t, " key", &u->meta[i].key);
+        test_log_str(t, " value", &u->meta[i].value);
+    }
+}
+
+
+static inline void
 test_log_accept(test_commands_t *t, ngx_http_wt_msg_accept_t *a)
 {
     test_log(t, "accept");
@@ -98,6 +112,10 @@ test_log_accept(test_commands_t *t, ngx_http_wt_msg_accept_t *a)
     test_log(t, " window=%u framing=%u overflow=%u notify=%x",
              a->stream_window, (unsigned) a->framing, (unsigned) a->overflow,
              (unsigned) a->notify);
+
+    if (a->has_session) {
+        test_log_update(t, &a->session);
+    }
 }
 
 
@@ -169,6 +187,11 @@ test_handler(void *data, ngx_http_wt_command_t *cmd)
 
         check(ngx_http_wt_utf8_valid(cmd->kind.close.reason.data,
                                      cmd->kind.close.reason.len));
+        break;
+
+    case NGX_HTTP_WT_CMD_UPDATE:
+        test_log(t, "update");
+        test_log_update(t, &cmd->kind.update);
         break;
 
     case NGX_HTTP_WT_CMD_ABORT:
