@@ -19,6 +19,10 @@
 
 #define NGX_HTTP_WT_MSG_LEN_SIZE   3
 
+/* CommandBatch.session_id and seq, which no generated struct has */
+#define NGX_HTTP_WT_MSG_HEAD_ID    1
+#define NGX_HTTP_WT_MSG_HEAD_SEQ   2
+
 /* a stream id as a varint: 63 bits */
 #define NGX_HTTP_WT_MSG_ID_SIZE    9
 
@@ -83,6 +87,54 @@ ngx_http_wt_msg_parse_commands(u_char *buf, size_t len,
     *err = stream.errmsg ? stream.errmsg : "wrong wire type";
 
     return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_wt_msg_commands_head(u_char *buf, size_t len, ngx_str_t *session_id,
+    uint64_t *seq)
+{
+    bool            eof;
+    uint32_t        tag, n;
+    pb_istream_t    stream;
+    pb_wire_type_t  type;
+
+    ngx_str_null(session_id);
+    *seq = 0;
+
+    stream = pb_istream_from_buffer(buf, len);
+
+    while (pb_decode_tag(&stream, &type, &tag, &eof)) {
+
+        if (tag == NGX_HTTP_WT_MSG_HEAD_ID && type == PB_WT_STRING) {
+            if (!pb_decode_varint32(&stream, &n) || n > stream.bytes_left) {
+                return NGX_ERROR;
+            }
+
+            session_id->data = buf + len - stream.bytes_left;
+            session_id->len = n;
+
+            if (!pb_read(&stream, NULL, n)) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (tag == NGX_HTTP_WT_MSG_HEAD_SEQ && type == PB_WT_VARINT) {
+            if (!pb_decode_varint(&stream, seq)) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (!pb_skip_field(&stream, type)) {
+            return NGX_ERROR;
+        }
+    }
+
+    return eof ? NGX_OK : NGX_ERROR;
 }
 
 

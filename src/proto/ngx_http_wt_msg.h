@@ -116,6 +116,13 @@ typedef ngx_int_t (*ngx_http_wt_command_pt)(void *data,
 ngx_int_t ngx_http_wt_msg_parse_commands(u_char *buf, size_t len,
     ngx_http_wt_command_pt handler, void *data, const char **err);
 
+/*
+ * What a CommandBatch says about itself, before any of its commands is run:
+ * session_id, empty if absent, and seq, 0 if absent.  NGX_ERROR: malformed.
+ */
+ngx_int_t ngx_http_wt_msg_commands_head(u_char *buf, size_t len,
+    ngx_str_t *session_id, uint64_t *seq);
+
 
 /*
  * Events: nginx to worker.  An EventBatch is the concatenation of

@@ -54,6 +54,9 @@ typedef struct {
 
 static ngx_uint_t  test_failed;
 
+/* n: the n-th malloc() from now on fails; 0: none, or it has failed */
+extern ngx_uint_t  test_malloc_fails;
+
 
 static inline test_bytes_t
 test_copy(const u_char *data, size_t len)
