@@ -65,6 +65,36 @@ static ngx_conf_enum_t  ngx_http_wt_overflows[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_wt_formats[] = {
+    { ngx_string("json"), NGX_HTTP_WT_FORMAT_JSON },
+    { ngx_string("protobuf"), NGX_HTTP_WT_FORMAT_PROTOBUF },
+    { ngx_null_string, 0 }
+};
+
+static ngx_conf_enum_t  ngx_http_wt_unary_errors[] = {
+    { ngx_string("close"), NGX_HTTP_WT_UNARY_CLOSE },
+    { ngx_string("continue"), NGX_HTTP_WT_UNARY_CONTINUE },
+    { ngx_null_string, 0 }
+};
+
+
+/* 503 is what a worker says that is there, but cannot work */
+
+static ngx_conf_bitmask_t  ngx_http_wt_next_upstreams[] = {
+    { ngx_string("error"), NGX_HTTP_UPSTREAM_FT_ERROR },
+    { ngx_string("timeout"), NGX_HTTP_UPSTREAM_FT_TIMEOUT },
+    { ngx_string("unavailable"), NGX_HTTP_UPSTREAM_FT_HTTP_503 },
+    { ngx_string("off"), NGX_HTTP_UPSTREAM_FT_OFF },
+    { ngx_null_string, 0 }
+};
+
+static ngx_conf_bitmask_t  ngx_http_wt_ssl_protocols[] = {
+    { ngx_string("TLSv1.2"), NGX_SSL_TLSv1_2 },
+    { ngx_string("TLSv1.3"), NGX_SSL_TLSv1_3 },
+    { ngx_null_string, 0 }
+};
+
+
 #define NGX_HTTP_WT_ALL_CONF                                                  \
     (NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF)
 
@@ -181,6 +211,160 @@ static ngx_command_t  ngx_http_wt_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_wt_loc_conf_t, backend.overflow),
       &ngx_http_wt_overflows },
+
+    { ngx_string("webtransport_read_timeout"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.read_timeout),
+      NULL },
+
+    { ngx_string("webtransport_next_upstream"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.next_upstream),
+      &ngx_http_wt_next_upstreams },
+
+    { ngx_string("webtransport_next_upstream_tries"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.next_upstream_tries),
+      NULL },
+
+    { ngx_string("webtransport_next_upstream_timeout"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.next_upstream_timeout),
+      NULL },
+
+    { ngx_string("webtransport_format"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.format),
+      &ngx_http_wt_formats },
+
+    { ngx_string("webtransport_unary_error"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.unary_error),
+      &ngx_http_wt_unary_errors },
+
+    { ngx_string("webtransport_unary_timeout"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.unary_timeout),
+      NULL },
+
+    { ngx_string("webtransport_grpc_keepalive"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.grpc_keepalive),
+      NULL },
+
+    { ngx_string("webtransport_user"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.user),
+      NULL },
+
+    { ngx_string("webtransport_node"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.node),
+      NULL },
+
+    { ngx_string("webtransport_ssl_protocols"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.protocols),
+      &ngx_http_wt_ssl_protocols },
+
+    { ngx_string("webtransport_ssl_ciphers"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.ciphers),
+      NULL },
+
+    { ngx_string("webtransport_ssl_name"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.ssl_name),
+      NULL },
+
+    { ngx_string("webtransport_ssl_server_name"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.ssl_server_name),
+      NULL },
+
+    { ngx_string("webtransport_ssl_verify"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, backend.upstream.ssl_verify),
+      NULL },
+
+    { ngx_string("webtransport_ssl_verify_depth"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.verify_depth),
+      NULL },
+
+    { ngx_string("webtransport_ssl_trusted_certificate"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.trusted_certificate),
+      NULL },
+
+    { ngx_string("webtransport_ssl_crl"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.crl),
+      NULL },
+
+    { ngx_string("webtransport_ssl_certificate"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.certificate),
+      NULL },
+
+    { ngx_string("webtransport_ssl_certificate_key"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.certificate_key),
+      NULL },
+
+    { ngx_string("webtransport_ssl_password_file"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_http_wt_ssl_password_file,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.passwords),
+      NULL },
+
+    { ngx_string("webtransport_ssl_conf_command"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE2,
+      ngx_conf_set_keyval_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, ssl.conf_commands),
+      NULL },
 
     { ngx_string("webtransport_param"),
       NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE2,
@@ -404,12 +588,14 @@ ngx_http_wt_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->echo = 0
+     *     conf->scheme = NULL
      */
 
     conf->origins = NGX_CONF_UNSET_PTR;
     conf->session.datagram_queue = NGX_CONF_UNSET_UINT;
 
     ngx_http_wt_create_backend_conf(&conf->backend);
+    ngx_http_wt_create_ssl_conf(conf);
 
     return conf;
 }
@@ -442,13 +628,15 @@ ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
         /* "if" and "limit_except" blocks do what their location does */
 
-        conf->echo = prev->echo;
-        conf->backend.upstream.upstream = prev->backend.upstream.upstream;
-        conf->backend.transport = prev->backend.transport;
+        ngx_http_wt_inherit_pass(prev, conf);
 
         if (ngx_http_wt_is_handled(conf)) {
             clcf->handler = ngx_http_wt_handler;
         }
+    }
+
+    if (ngx_http_wt_merge_ssl_conf(cf, prev, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (ngx_http_wt_is_handled(conf)) {

@@ -24,6 +24,10 @@ typedef struct ngx_http_wt_peer_ops_s  ngx_http_wt_peer_ops_t;
      && ngx_memcmp((str)->data, literal, sizeof(literal) - 1) == 0)
 
 
+/* of the module, see docs/changes.md */
+#define NGX_HTTP_WT_VERSION            "0.1.0"
+
+
 extern ngx_module_t  ngx_http_webtransport_module;
 
 

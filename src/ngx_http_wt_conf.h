@@ -12,6 +12,7 @@
 #include <ngx_http.h>
 #include <ngx_http_wt.h>
 #include <ngx_http_wt_backend.h>
+#include <ngx_http_wt_call.h>
 #include <ngx_http_wt_glue.h>
 #include <ngx_http_wt_session.h>
 
@@ -27,11 +28,43 @@ typedef struct {
 } ngx_http_wt_srv_conf_t;
 
 
+/*
+ * TLS to workers: what nginx's functions for it need, besides the members of
+ * ngx_http_upstream_conf_t
+ */
+
+typedef struct {
+    ngx_uint_t                  protocols;
+    ngx_str_t                   ciphers;
+    ngx_uint_t                  verify_depth;
+    ngx_str_t                   trusted_certificate;
+    ngx_str_t                   crl;
+    ngx_str_t                   certificate;
+    ngx_str_t                   certificate_key;
+    ngx_array_t                *passwords;
+    ngx_array_t                *conf_commands;
+} ngx_http_wt_ssl_conf_t;
+
+
+/* what a URL in webtransport_pass begins with */
+
+typedef struct {
+    ngx_str_t                       name;
+    const ngx_http_wt_transport_t  *transport;
+    const ngx_http_wt_call_ops_t   *call;
+    in_port_t                       port;
+    ngx_str_t                       alpn;      /* of TLS, or empty */
+    ngx_uint_t                      uri;       /* there may be one */
+} ngx_http_wt_scheme_t;
+
+
 typedef struct {
     ngx_flag_t                  echo;
     ngx_array_t                *origins;      /* of ngx_str_t */
     ngx_http_wt_session_conf_t  session;
     ngx_http_wt_backend_conf_t  backend;
+    const ngx_http_wt_scheme_t *scheme;       /* NULL: no URL */
+    ngx_http_wt_ssl_conf_t      ssl;
 } ngx_http_wt_loc_conf_t;
 
 
@@ -47,9 +80,23 @@ ngx_int_t ngx_http_wt_handler(ngx_http_request_t *r);
 char *ngx_http_wt_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_wt_set_value(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* what "if" and "limit_except" blocks take from their location */
+void ngx_http_wt_inherit_pass(ngx_http_wt_loc_conf_t *prev,
+    ngx_http_wt_loc_conf_t *conf);
+
 void ngx_http_wt_create_backend_conf(ngx_http_wt_backend_conf_t *conf);
 char *ngx_http_wt_merge_backend_conf(ngx_conf_t *cf,
     ngx_http_wt_backend_conf_t *prev, ngx_http_wt_backend_conf_t *conf);
+
+/* webtransport_ssl_password_file */
+char *ngx_http_wt_ssl_password_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+void ngx_http_wt_create_ssl_conf(ngx_http_wt_loc_conf_t *conf);
+
+/* makes conf->backend.upstream.ssl if the workers' URL asks for TLS */
+char *ngx_http_wt_merge_ssl_conf(ngx_conf_t *cf, ngx_http_wt_loc_conf_t *prev,
+    ngx_http_wt_loc_conf_t *conf);
 
 /* phase handlers and the header filter; the order is theirs, see the file */
 ngx_int_t ngx_http_wt_request_init(ngx_conf_t *cf);

@@ -9,9 +9,37 @@
 #include <ngx_http_wt_conf.h>
 
 
+static const ngx_http_wt_scheme_t *ngx_http_wt_scheme(ngx_str_t *url);
+static void ngx_http_wt_target(ngx_http_wt_loc_conf_t *wlcf, ngx_url_t *u);
 static ngx_int_t ngx_http_wt_header_name(ngx_str_t *name);
 static ngx_array_t **ngx_http_wt_value_array(ngx_conf_t *cf, void *conf,
     ngx_command_t *cmd);
+
+
+/* a name that another one begins with comes behind it */
+
+static const ngx_http_wt_scheme_t  ngx_http_wt_schemes[] = {
+
+    { ngx_string("grpc://"), &ngx_http_wt_grpc, NULL,
+      80, ngx_null_string, 0 },
+
+    { ngx_string("grpcs://"), &ngx_http_wt_grpc, NULL,
+      443, ngx_string("\x02h2"), 0 },
+
+    { ngx_string("grpc+unary://"), &ngx_http_wt_batch, &ngx_http_wt_call_grpc,
+      80, ngx_null_string, 0 },
+
+    { ngx_string("grpcs+unary://"), &ngx_http_wt_batch, &ngx_http_wt_call_grpc,
+      443, ngx_string("\x02h2"), 0 },
+
+    { ngx_string("http://"), &ngx_http_wt_batch, &ngx_http_wt_call_http,
+      80, ngx_null_string, 1 },
+
+    { ngx_string("https://"), &ngx_http_wt_batch, &ngx_http_wt_call_http,
+      443, ngx_string("\x08http/1.1"), 1 },
+
+    { ngx_null_string, NULL, NULL, 0, ngx_null_string, 0 }
+};
 
 
 char *
@@ -19,11 +47,14 @@ ngx_http_wt_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_wt_loc_conf_t *wlcf = conf;
 
-    ngx_url_t                  u;
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_url_t                    u;
+    ngx_str_t                   *value;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_wt_backend_conf_t  *backend;
 
-    if (wlcf->backend.upstream.upstream) {
+    backend = &wlcf->backend;
+
+    if (backend->upstream.upstream) {
         return "is duplicate";
     }
 
@@ -37,30 +68,113 @@ ngx_http_wt_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "does not take variables";
     }
 
-    if (ngx_strstr(value[1].data, "://")) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "unsupported scheme in \"%V %V\": it takes "
-                           "\"unix:/path\", \"host:port\" or the name of an "
-                           "\"upstream\"", &cmd->name, &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
     ngx_memzero(&u, sizeof(ngx_url_t));
 
     u.url = value[1];
     u.no_resolve = 1;
 
-    wlcf->backend.upstream.upstream = ngx_http_upstream_add(cf, &u, 0);
-    if (wlcf->backend.upstream.upstream == NULL) {
+    backend->transport = &ngx_http_wt_unix;
+
+    if (ngx_strstr(value[1].data, "://")) {
+
+        wlcf->scheme = ngx_http_wt_scheme(&value[1]);
+
+        if (wlcf->scheme == NULL) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unsupported scheme in \"%V %V\": it takes "
+                               "\"unix:/path\", \"host:port\", the name of "
+                               "an \"upstream\", or one of these behind "
+                               "\"grpc://\", \"grpcs://\", "
+                               "\"grpc+unary://\", \"grpcs+unary://\", "
+                               "\"http://\" or \"https://\"",
+                               &cmd->name, &value[1]);
+            return NGX_CONF_ERROR;
+        }
+
+        u.url.data += wlcf->scheme->name.len;
+        u.url.len -= wlcf->scheme->name.len;
+        u.default_port = wlcf->scheme->port;
+        u.uri_part = wlcf->scheme->uri;
+
+        backend->transport = wlcf->scheme->transport;
+        backend->call = wlcf->scheme->call;
+    }
+
+    backend->upstream.upstream = ngx_http_upstream_add(cf, &u, 0);
+    if (backend->upstream.upstream == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    wlcf->backend.transport = &ngx_http_wt_unix;
+    ngx_http_wt_target(wlcf, &u);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_wt_handler;
 
+    backend->location = clcf->name;
+
     return NGX_CONF_OK;
+}
+
+
+static const ngx_http_wt_scheme_t *
+ngx_http_wt_scheme(ngx_str_t *url)
+{
+    const ngx_http_wt_scheme_t  *scheme;
+
+    for (scheme = ngx_http_wt_schemes; scheme->name.len; scheme++) {
+        if (url->len > scheme->name.len
+            && ngx_strncasecmp(url->data, scheme->name.data, scheme->name.len)
+               == 0)
+        {
+            return scheme;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* the authority, as nginx's own proxies have it, and the path */
+
+static void
+ngx_http_wt_target(ngx_http_wt_loc_conf_t *wlcf, ngx_url_t *u)
+{
+    ngx_http_wt_backend_conf_t  *backend;
+
+    backend = &wlcf->backend;
+
+    if (u->family == AF_UNIX) {
+        ngx_str_set(&backend->authority, "localhost");
+
+    } else {
+        backend->authority = u->host;
+
+        if (!u->no_port && u->port != u->default_port) {
+            backend->authority.len = u->host.len + 1 + u->port_text.len;
+        }
+    }
+
+    backend->uri = u->uri;
+
+    if (backend->uri.len == 0) {
+        ngx_str_set(&backend->uri, "/");
+    }
+}
+
+
+void
+ngx_http_wt_inherit_pass(ngx_http_wt_loc_conf_t *prev,
+    ngx_http_wt_loc_conf_t *conf)
+{
+    conf->echo = prev->echo;
+    conf->scheme = prev->scheme;
+
+    conf->backend.upstream.upstream = prev->backend.upstream.upstream;
+    conf->backend.transport = prev->backend.transport;
+    conf->backend.call = prev->backend.call;
+    conf->backend.authority = prev->backend.authority;
+    conf->backend.uri = prev->backend.uri;
+    conf->backend.location = prev->backend.location;
 }
 
 
@@ -163,13 +277,20 @@ ngx_http_wt_create_backend_conf(ngx_http_wt_backend_conf_t *conf)
      * set by ngx_pcalloc():
      *
      *     conf->upstream = { 0 }
+     *     conf->upstream.next_upstream = 0
      *     conf->transport = NULL
+     *     conf->call = NULL
      *     conf->datagram_queue = 0
+     *     conf->authority = { 0, NULL }
+     *     conf->uri = { 0, NULL }
+     *     conf->location = { 0, NULL }
+     *     conf->node = { 0, NULL }
      */
 
     conf->upstream.buffer_size = NGX_CONF_UNSET_SIZE;
     conf->upstream.connect_timeout = NGX_CONF_UNSET_MSEC;
     conf->upstream.send_timeout = NGX_CONF_UNSET_MSEC;
+    conf->upstream.read_timeout = NGX_CONF_UNSET_MSEC;
     conf->upstream.next_upstream_tries = NGX_CONF_UNSET_UINT;
     conf->upstream.next_upstream_timeout = NGX_CONF_UNSET_MSEC;
     conf->accept_timeout = NGX_CONF_UNSET_MSEC;
@@ -177,6 +298,11 @@ ngx_http_wt_create_backend_conf(ngx_http_wt_backend_conf_t *conf)
     conf->framing = NGX_CONF_UNSET_UINT;
     conf->max_message_size = NGX_CONF_UNSET_SIZE;
     conf->overflow = NGX_CONF_UNSET_UINT;
+    conf->format = NGX_CONF_UNSET_UINT;
+    conf->unary_error = NGX_CONF_UNSET_UINT;
+    conf->unary_timeout = NGX_CONF_UNSET_MSEC;
+    conf->grpc_keepalive = NGX_CONF_UNSET_MSEC;
+    conf->user = NGX_CONF_UNSET_PTR;
     conf->params = NGX_CONF_UNSET_PTR;
     conf->headers = NGX_CONF_UNSET_PTR;
 }
@@ -192,6 +318,14 @@ ngx_http_wt_merge_backend_conf(ngx_conf_t *cf,
                               prev->upstream.connect_timeout, 5000);
     ngx_conf_merge_msec_value(conf->upstream.send_timeout,
                               prev->upstream.send_timeout, 60000);
+    ngx_conf_merge_msec_value(conf->upstream.read_timeout,
+                              prev->upstream.read_timeout, 30000);
+    ngx_conf_merge_bitmask_value(conf->upstream.next_upstream,
+                                 prev->upstream.next_upstream,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_HTTP_UPSTREAM_FT_ERROR
+                                  |NGX_HTTP_UPSTREAM_FT_TIMEOUT
+                                  |NGX_HTTP_UPSTREAM_FT_HTTP_503));
     ngx_conf_merge_uint_value(conf->upstream.next_upstream_tries,
                               prev->upstream.next_upstream_tries, 0);
     ngx_conf_merge_msec_value(conf->upstream.next_upstream_timeout,
@@ -206,6 +340,15 @@ ngx_http_wt_merge_backend_conf(ngx_conf_t *cf,
                               65536);
     ngx_conf_merge_uint_value(conf->overflow, prev->overflow,
                               NGX_HTTP_WT_OVERFLOW_BLOCK);
+    ngx_conf_merge_uint_value(conf->format, prev->format,
+                              NGX_HTTP_WT_FORMAT_JSON);
+    ngx_conf_merge_uint_value(conf->unary_error, prev->unary_error,
+                              NGX_HTTP_WT_UNARY_CLOSE);
+    ngx_conf_merge_msec_value(conf->unary_timeout, prev->unary_timeout, 30000);
+    ngx_conf_merge_msec_value(conf->grpc_keepalive, prev->grpc_keepalive,
+                              60000);
+    ngx_conf_merge_ptr_value(conf->user, prev->user, NULL);
+    ngx_conf_merge_str_value(conf->node, prev->node, "");
     ngx_conf_merge_ptr_value(conf->params, prev->params, NULL);
     ngx_conf_merge_ptr_value(conf->headers, prev->headers, NULL);
 
@@ -228,13 +371,19 @@ ngx_http_wt_merge_backend_conf(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    if (conf->node.len == 0) {
+        conf->node = cf->cycle->hostname;
+    }
+
     if (conf->accept_timeout == 0 || conf->upstream.connect_timeout == 0
-        || conf->upstream.send_timeout == 0)
+        || conf->upstream.send_timeout == 0
+        || conf->upstream.read_timeout == 0)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"webtransport_connect_timeout\", "
-                           "\"webtransport_accept_timeout\" and "
-                           "\"webtransport_send_timeout\" must not be 0");
+                           "\"webtransport_accept_timeout\", "
+                           "\"webtransport_send_timeout\" and "
+                           "\"webtransport_read_timeout\" must not be 0");
         return NGX_CONF_ERROR;
     }
 

@@ -33,21 +33,51 @@ EVERYTHING = """
     webtransport_overflow close;
     webtransport_param name $remote_addr;
     webtransport_set_header X-User $remote_user;
+    webtransport_next_upstream error timeout;
+    webtransport_next_upstream_tries 2;
+    webtransport_next_upstream_timeout 5s;
+    webtransport_read_timeout 5s;
+    webtransport_unary_timeout 0;
+    webtransport_unary_error continue;
+    webtransport_format protobuf;
+    webtransport_grpc_keepalive 10m;
+    webtransport_user $remote_user;
+    webtransport_node edge-3;
+    webtransport_ssl_verify on;
+    webtransport_ssl_verify_depth 2;
+    webtransport_ssl_trusted_certificate %CERTIFICATE%;
+    webtransport_ssl_name $host;
+    webtransport_ssl_server_name on;
+    webtransport_ssl_certificate %CERTIFICATE%;
+    webtransport_ssl_certificate_key %KEY%;
+    webtransport_ssl_password_file %CERTIFICATE%;
+    webtransport_ssl_protocols TLSv1.3;
+    webtransport_ssl_ciphers HIGH;
 """
 
 
+@pytest.fixture
+def everything(certificate):
+    return (EVERYTHING.replace("%CERTIFICATE%", str(certificate.path))
+            .replace("%KEY%", str(certificate.key_path)))
+
+
 @pytest.mark.parametrize("level", ["http", "server"])
-def test_every_directive_is_accepted_where_it_belongs(nginx, level):
-    accepted(nginx, "location / { webtransport_pass unix:/run/app.sock; }"
-             + (EVERYTHING if level == "server" else ""),
-             http=EVERYTHING if level == "http" else "")
+@pytest.mark.parametrize("scheme", ["", "grpcs://"])
+def test_every_directive_is_accepted_where_it_belongs(nginx, everything, level,
+                                                      scheme):
+    accepted(nginx, "location / { webtransport_pass %sunix:/run/app.sock; }"
+             % scheme + (everything if level == "server" else ""),
+             http=everything if level == "http" else "")
 
 
-def test_locations_take_what_is_not_of_the_connection(nginx):
-    lines = [line for line in EVERYTHING.splitlines() if "_max_s" not in line
+@pytest.mark.parametrize("scheme", ["", "https://"])
+def test_locations_take_what_is_not_of_the_connection(nginx, everything,
+                                                      scheme):
+    lines = [line for line in everything.splitlines() if "_max_s" not in line
              and "_max_datagram" not in line]
-    accepted(nginx, "location / { webtransport_pass unix:/run/app.sock;"
-             + "\n".join(lines) + "}")
+    accepted(nginx, "location / { webtransport_pass %sunix:/run/app.sock;"
+             % scheme + "\n".join(lines) + "}")
 
 
 @pytest.mark.parametrize("address", [
@@ -55,6 +85,31 @@ def test_locations_take_what_is_not_of_the_connection(nginx):
 def test_workers_are_sockets_addresses_and_upstreams(nginx, address):
     accepted(nginx, "location / { webtransport_pass %s; }" % address,
              http="upstream app { server unix:/run/app.sock; }")
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "grpcs", "grpc+unary",
+                                    "grpcs+unary", "http", "https", "GRPC"])
+@pytest.mark.parametrize("address", [
+    "unix:/run/app.sock", "127.0.0.1:9000", "127.0.0.1", "[::1]:9000", "app"])
+def test_workers_may_have_urls(nginx, scheme, address):
+    accepted(nginx, "location / { webtransport_pass %s://%s; }"
+             % (scheme, address),
+             http="upstream app { server unix:/run/app.sock; }")
+
+
+@pytest.mark.parametrize("address", [
+    "unix:/run/app.sock:/wt", "127.0.0.1:9000/wt?x=y", "app/", "app/a/b"])
+def test_http_urls_may_have_uris(nginx, address):
+    accepted(nginx, "location / { webtransport_pass http://%s; }" % address,
+             http="upstream app { server unix:/run/app.sock; }")
+
+
+def test_conf_commands_are_of_the_tls_library(nginx):
+    """BoringSSL has none, and says so."""
+    status, output = nginx.check(
+        "location / { webtransport_pass grpcs://127.0.0.1:9000;"
+        "webtransport_ssl_conf_command Options PrioritizeChaCha; }")
+    assert status == 0 or "SSL_CONF_cmd() is not available" in output
 
 
 @pytest.mark.parametrize("conf, message", [
@@ -121,6 +176,29 @@ def test_wrong_values_are_named(nginx, conf, message):
      '"webtransport_pass" contradicts another handler'),
     ("webtransport_pass ftp://a;", 'unsupported scheme in '
      '"webtransport_pass ftp://a"'),
+    ("webtransport_pass grpc://;", "unsupported scheme"),
+    ("webtransport_pass grpc+http://a;", "unsupported scheme"),
+    ("webtransport_pass grpc://127.0.0.1/uri;", "invalid host"),
+    ("webtransport_pass http://$backend;", "does not take variables"),
+    ("webtransport_pass unix:/a; webtransport_read_timeout 0;",
+     '"webtransport_read_timeout" must not be 0'),
+    ("webtransport_pass unix:/a; webtransport_next_upstream http_500;",
+     'invalid value "http_500"'),
+    ("webtransport_pass unix:/a; webtransport_unary_error retry;",
+     'invalid value "retry"'),
+    ("webtransport_pass unix:/a; webtransport_format xml;",
+     'invalid value "xml"'),
+    ("webtransport_pass unix:/a; webtransport_user $nothing;",
+     'unknown "nothing" variable'),
+    ("webtransport_pass grpcs://127.0.0.1; webtransport_ssl_verify on;",
+     '"webtransport_ssl_verify on" needs '
+     '"webtransport_ssl_trusted_certificate"'),
+    ("webtransport_pass https://127.0.0.1; webtransport_ssl_certificate a;",
+     '"webtransport_ssl_certificate a" needs'),
+    ("webtransport_pass https://127.0.0.1; webtransport_ssl_protocols SSLv3;",
+     'invalid value "SSLv3"'),
+    ("webtransport_pass https://127.0.0.1; webtransport_ssl_verify on;"
+     "webtransport_ssl_trusted_certificate /nonexistent;", "/nonexistent"),
     ("webtransport_pass unix:;", "no path in the unix domain socket"),
     ("webtransport_pass $backend;", "does not take variables"),
     ("webtransport_pass nowhere;", 'no port in upstream "nowhere"'),

@@ -31,6 +31,8 @@ static ngx_int_t ngx_http_wt_backend_datagram(ngx_http_wt_session_t *s,
 static void ngx_http_wt_backend_streams(ngx_http_wt_session_t *s);
 static void ngx_http_wt_backend_drain(ngx_http_wt_session_t *s);
 static void ngx_http_wt_backend_closed(ngx_http_wt_session_t *s);
+static void ngx_http_wt_backend_end(ngx_http_wt_backend_t *b,
+    ngx_http_wt_by_e by, ngx_uint_t status, const char *reason);
 static void ngx_http_wt_backend_event_handler(ngx_event_t *ev);
 static void ngx_http_wt_backend_timer_handler(ngx_event_t *ev);
 static void ngx_http_wt_backend_alive(ngx_http_wt_backend_t *b);
@@ -192,16 +194,40 @@ void
 ngx_http_wt_relay_end(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
     ngx_uint_t status, const char *reason)
 {
-    ngx_str_t               str;
-    ngx_http_wt_session_t  *s;
-
-    s = b->session;
-
-    if (s == NULL) {
+    if (b->session == NULL) {
         return;
     }
 
-    ngx_http_wt_session_log(NGX_LOG_ERR, s, 0, "%s", reason);
+    ngx_http_wt_session_log(NGX_LOG_ERR, b->session, 0, "%s", reason);
+
+    ngx_http_wt_backend_end(b, by, status, reason);
+}
+
+
+void
+ngx_http_wt_relay_left(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
+    ngx_uint_t status, const char *reason, ngx_str_t *text)
+{
+    if (b->closing || b->session == NULL) {
+        return;
+    }
+
+    /* a worker that says no, for a reason of the client's, is a good one */
+
+    b->lost = !b->accepted && by != NGX_HTTP_WT_BY_WORKER;
+
+    ngx_http_wt_session_log(NGX_LOG_ERR, b->session, 0, "%s: %V", reason,
+                            text);
+
+    ngx_http_wt_backend_end(b, by, status, reason);
+}
+
+
+static void
+ngx_http_wt_backend_end(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
+    ngx_uint_t status, const char *reason)
+{
+    ngx_str_t  str;
 
     if (b->connected && !b->accepted) {
         ngx_http_wt_upstream_answered(b->request, status);
@@ -214,11 +240,11 @@ ngx_http_wt_relay_end(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
         str.data = (u_char *) reason;
         str.len = ngx_strlen(reason);
 
-        ngx_http_wt_session_close(s, by, by, &str);
+        ngx_http_wt_session_close(b->session, by, by, &str);
         return;
     }
 
-    ngx_http_wt_session_reject(s, by, status, NULL, 0, NULL);
+    ngx_http_wt_session_reject(b->session, by, status, NULL, 0, NULL);
 }
 
 

@@ -245,6 +245,13 @@ void ngx_http_wt_relay_failed(ngx_http_wt_backend_t *b, ngx_uint_t status,
 void ngx_http_wt_relay_end(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
     ngx_uint_t status, const char *reason);
 
+/*
+ * The worker has ended the session itself, but not by a command: as
+ * ngx_http_wt_relay_end(), with "text" for the log only.
+ */
+void ngx_http_wt_relay_left(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
+    ngx_uint_t status, const char *reason, ngx_str_t *text);
+
 /* The worker does not keep to the contract: the session is over on return. */
 void ngx_http_wt_relay_violation(ngx_http_wt_backend_t *b, const char *fmt,
     ...);

@@ -11,6 +11,7 @@
 #include <ngx_event.h>
 #include <ngx_event_connect.h>
 #include <ngx_http.h>
+#include <ngx_http_wt_tls.h>
 #include <ngx_http_wt_upstream.h>
 
 
@@ -39,6 +40,7 @@ static void ngx_http_wt_upstream_failed(ngx_http_wt_upstream_t *up,
     ngx_uint_t status);
 static void ngx_http_wt_upstream_handler(ngx_event_t *ev);
 static void ngx_http_wt_upstream_retry_handler(ngx_event_t *ev);
+static void ngx_http_wt_upstream_same(ngx_http_wt_upstream_t *up);
 static void ngx_http_wt_upstream_close(ngx_http_wt_upstream_t *up);
 
 
@@ -497,20 +499,45 @@ next:
 static void
 ngx_http_wt_upstream_retry_handler(ngx_event_t *ev)
 {
-    ngx_int_t                 rc;
-    ngx_http_upstream_t      *u;
-    ngx_http_wt_upstream_t   *up;
-    ngx_event_get_peer_pt     get;
+    ngx_http_wt_upstream_t  *up;
 
     up = ev->data;
-    u = up->request->upstream;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
                    "wt session %V connect again", up->id);
 
-    ev->log->action = "connecting to webtransport worker";
+    ngx_http_wt_upstream_same(up);
+}
 
-    /* the same peer, so that the balancer need not know */
+
+void
+ngx_http_wt_upstream_again(ngx_http_wt_upstream_t *up)
+{
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, up->request->connection->log, 0,
+                   "wt session %V connects anew", up->id);
+
+    up->delay = NGX_HTTP_WT_UPSTREAM_MIN_DELAY;
+    up->deadline = ngx_current_msec + up->conf->connect_timeout;
+
+    ngx_http_wt_upstream_same(up);
+}
+
+
+/* the same peer, so that the balancer need not know */
+
+static void
+ngx_http_wt_upstream_same(ngx_http_wt_upstream_t *up)
+{
+    ngx_int_t              rc;
+    ngx_http_upstream_t   *u;
+    ngx_event_get_peer_pt  get;
+
+    u = up->request->upstream;
+
+    up->request->connection->log->action = "connecting to webtransport worker";
+
+    u->peer.cached = 0;
+    u->peer.connection = NULL;
 
     get = u->peer.get;
     u->peer.get = ngx_event_get_peer;
@@ -556,16 +583,23 @@ ngx_http_wt_upstream_free(ngx_http_wt_upstream_t *up, ngx_uint_t failed)
 static void
 ngx_http_wt_upstream_close(ngx_http_wt_upstream_t *up)
 {
-    ngx_pool_t        *pool;
     ngx_connection_t  *c;
 
     c = up->connection;
 
-    if (c == NULL) {
-        return;
+    if (c) {
+        up->connection = NULL;
+        ngx_http_wt_upstream_close_connection(c);
     }
+}
 
-    up->connection = NULL;
+
+void
+ngx_http_wt_upstream_close_connection(ngx_connection_t *c)
+{
+    ngx_pool_t  *pool;
+
+    ngx_http_wt_tls_close(c);
 
     pool = c->pool;
 
@@ -578,11 +612,42 @@ ngx_http_wt_upstream_close(ngx_http_wt_upstream_t *up)
 
 
 void
+ngx_http_wt_upstream_keep(ngx_http_wt_upstream_t *up, ngx_connection_t *c)
+{
+    ngx_http_upstream_t  *u;
+
+    u = up->request->upstream;
+
+    /* what the "keepalive" directive of nginx looks at, and takes */
+
+    u->keepalive = 1;
+    u->request_body_sent = 1;
+    u->peer.connection = c;
+
+    ngx_http_wt_upstream_free(up, 0);
+
+    c = u->peer.connection;
+
+    if (c) {
+        u->peer.connection = NULL;
+        ngx_http_wt_upstream_close_connection(c);
+    }
+}
+
+
+void
 ngx_http_wt_upstream_alive(ngx_http_request_t *r)
 {
     ngx_peer_connection_t             *pc;
     ngx_http_upstream_rr_peer_t       *peer;
     ngx_http_upstream_rr_peer_data_t  *rrp;
+
+    if (r->upstream == NULL) {
+
+        /* a call per batch: each of them gives its peer back */
+
+        return;
+    }
 
     pc = &r->upstream->peer;
 
@@ -613,13 +678,23 @@ ngx_http_wt_upstream_alive(ngx_http_request_t *r)
 void
 ngx_http_wt_upstream_answered(ngx_http_request_t *r, ngx_uint_t status)
 {
-    ngx_http_upstream_t  *u;
+    ngx_http_upstream_t        *u;
+    ngx_http_upstream_state_t  *state;
 
     u = r->upstream;
 
     if (u && u->state) {
         u->state->status = status;
         u->state->header_time = ngx_current_msec - u->start_time;
+        return;
+    }
+
+    if (u == NULL && r->upstream_states && r->upstream_states->nelts) {
+
+        /* copied from a call: what it meant for the session counts */
+
+        state = r->upstream_states->elts;
+        state[r->upstream_states->nelts - 1].status = status;
     }
 }
 

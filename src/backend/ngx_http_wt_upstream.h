@@ -78,6 +78,21 @@ void ngx_http_wt_upstream_retry(ngx_http_wt_upstream_t *up,
     ngx_uint_t status);
 
 /*
+ * The connection turned out to be an old one that had ended, before anything
+ * was read from it: a new one to the same peer is made.
+ */
+void ngx_http_wt_upstream_again(ngx_http_wt_upstream_t *up);
+
+/*
+ * The end of it, with a connection that may be used by others: if there is a
+ * "keepalive" directive that wants it.  Otherwise it is closed.
+ */
+void ngx_http_wt_upstream_keep(ngx_http_wt_upstream_t *up, ngx_connection_t *c);
+
+/* Closes a connection, whatever is in it, and destroys its pool. */
+void ngx_http_wt_upstream_close_connection(ngx_connection_t *c);
+
+/*
  * The end of it, safe to run twice: closes a connection that is not the
  * owner's yet and gives the peer back.  "failed" is set if the worker did not
  * keep up with what a live one does: it counts for max_fails.

@@ -31,6 +31,17 @@
 #endif
 
 
+/* 1.27.2 can keep the trailers of a chunked body, which nobody here wants */
+
+#if (nginx_version >= 1027002)
+#define ngx_http_wt_glue_parse_chunked(r, b, ctx)                             \
+    ngx_http_parse_chunked(r, b, ctx, 0)
+#else
+#define ngx_http_wt_glue_parse_chunked(r, b, ctx)                             \
+    ngx_http_parse_chunked(r, b, ctx)
+#endif
+
+
 /* BoringSSL's AEAD contexts seal and open, OpenSSL's have a direction */
 
 #ifdef OPENSSL_IS_BORINGSSL
