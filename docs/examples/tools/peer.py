@@ -1,4 +1,4 @@
-"""Plays nginx to a worker: one connection, one session.
+"""Plays nginx to a worker: one connection or call, one session.
 
 What the worker sends is recorded, and checked against the contract: nginx
 would end the session at the first violation, this only lists them.
@@ -20,6 +20,8 @@ except ModuleNotFoundError as error:
         "webtransport_pb2 is made from webtransport.proto, see README.md; its "
         "folder has to be in PYTHONPATH, and protobuf has to be installed."
     ) from None
+
+from transport import Call, Frames
 
 __all__ = ["Lost", "Peer", "Stream", "pb"]
 
@@ -61,8 +63,7 @@ class Stream:
 class Peer:
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        transport: Frames | Call,
         *,
         window: int = 65536,
         streams: int = 16,
@@ -85,9 +86,7 @@ class Peer:
         self.sent_closed = False
         self.lost = False
 
-        self._reader = reader
-        self._writer = writer
-        self._finished = False
+        self._transport = transport
         self._on_command = on_command
         self._next_id = {False: 4, True: 6}  # by "unidirectional"
         self._last_opened = {False: 1, True: 3}
@@ -99,14 +98,10 @@ class Peer:
 
     @classmethod
     async def open(cls, address: str, **options: Any) -> Peer:
-        """Connects to "unix:/path" or "host:port"."""
-        if address.startswith("unix:"):
-            streams = await asyncio.open_unix_connection(address[5:])
-        else:
-            host, _, port = address.rpartition(":")
-            streams = await asyncio.open_connection(host.strip("[]"), port)
+        """Connects to "unix:/path" or "host:port", calls "grpc://..."."""
+        transport = Call if address.startswith("grpc://") else Frames
 
-        return cls(*streams, **options)
+        return cls(await transport.open(address), **options)
 
     # ---- events -------------------------------------------------------------
 
@@ -150,15 +145,17 @@ class Peer:
         self.send_frame(batch.SerializeToString())
 
     def send_frame(self, message: bytes) -> None:
-        self.send_bytes(len(message).to_bytes(4, "big") + message)
+        # An answer to a command may come too late for its connection.
+        if not self.lost:
+            self._transport.send(message)
 
     def send_bytes(self, data: bytes | bytearray) -> None:
-        # An answer to a command may come too late for its connection.
-        if not self.lost and not self._finished:
-            self._writer.write(data)
+        """Sends what need not be a frame; not possible in a call."""
+        if not self.lost:
+            self._transport.send_bytes(data)
 
     async def drain(self) -> None:
-        await self._writer.drain()
+        await self._transport.drain()
 
     def open_event(
         self, data: bytes, *, uni: bool = False, fin: bool = False
@@ -267,12 +264,11 @@ class Peer:
 
     def end_of_file(self) -> None:
         """Ends the connection without a word, as if nginx had died."""
-        self._finished = True
-        self._writer.write_eof()
+        self._transport.end()
 
     async def disconnect(self) -> None:
         self._task.cancel()
-        self._writer.close()
+        await self._transport.close()
 
     # ---- what the worker did ------------------------------------------------
 
@@ -314,22 +310,23 @@ class Peer:
     async def _read(self) -> None:
         try:
             while True:
-                head = await self._reader.readexactly(4)
-                length = int.from_bytes(head, "big")
+                message = await self._transport.receive()
                 self._must(
-                    length <= self.max_command,
-                    f"frame of {length} bytes, max_command is "
+                    len(message) <= self.max_command,
+                    f"batch of {len(message)} bytes, max_command is "
                     f"{self.max_command}",
                 )
-                message = await self._reader.readexactly(length)
                 await self._reading.wait()
 
                 for command in pb.CommandBatch.FromString(message).commands:
                     self._handle(command)
 
                 self._wake()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except ConnectionError:
+            trouble = self._transport.trouble()
+
+            if self.sent_closed and trouble is not None:
+                self.violations.append(trouble)
         except Exception as error:  # a frame that cannot be parsed
             self._must(False, f"{type(error).__name__}: {error}")
         finally:

@@ -4,8 +4,9 @@
     play.py [options] ADDRESS [ACTION ...]
     play.py --check [options] ADDRESS
 
-ADDRESS is where the worker listens, unix:/path or host:port.  Without actions
-on the command line, they are read from standard input, one per line:
+ADDRESS is where the worker listens: unix:/path or host:port, with grpc:// in
+front if it is a gRPC server.  Without actions on the command line, they are
+read from standard input, one per line:
 
     bidi TEXT            open a bidirectional stream and send TEXT on it
     uni TEXT             the same with a unidirectional stream
