@@ -2,10 +2,14 @@
 
 nginx           factory: nginx("location / { webtransport_echo; }") starts one
 client          factory: async with client(ngx) as conn: ...
-worker          a scripted worker that listens; worker.address for the
-                configuration
+worker          a scripted worker that listens; worker.passed for
+                webtransport_pass, worker.address for an upstream
 workers         factory for more of them
-php_worker, python_worker   the example workers, listening
+kind            which kind of worker that is; a test or file marked
+                pytest.mark.kinds(...) runs with each of these
+php_worker, python_worker, go_worker, grpc_python_worker, node_worker
+                the example workers, listening
+php_app         docs/examples/php-http behind one of its servers, see lib.php
 bad_network     factory of UDP proxies that lose, double and reorder packets
 browser         Chromium
 """
@@ -13,6 +17,7 @@ browser         Chromium
 import gc
 import os
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -23,7 +28,7 @@ import pytest_asyncio
 if any("asan" in argument for argument in sys.argv):
     os.environ.setdefault("WT_SLOWNESS", "3")
 
-from lib.certificate import Certificate
+from lib.certificate import Authority, Certificate
 from lib.client import connect
 from lib.nginx import Build, Nginx
 from lib.udp_proxy import UdpProxy
@@ -45,6 +50,12 @@ def build(request):
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     return Certificate.create(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Issues certificates of workers."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -129,18 +140,38 @@ def socket_dir():
         yield pathlib.Path(directory)
 
 
-@pytest_asyncio.fixture
-async def workers(socket_dir):
-    """Factory: await workers() listens on a unix socket, await
-    workers(tcp=True) on a port."""
-    from lib.worker import Worker
+def pytest_generate_tests(metafunc):
+    marker = metafunc.definition.get_closest_marker("kinds")
+    given = any("kind" in re.split(r"\W+", mark.args[0]) for mark in
+                metafunc.definition.iter_markers("parametrize"))
+    if marker and not given and "kind" in metafunc.fixturenames:
+        metafunc.parametrize("kind", marker.args)
 
+
+@pytest.fixture
+def kind():
+    return "unix"
+
+
+@pytest_asyncio.fixture
+async def workers(socket_dir, kind):
+    """Factory: await workers() listens on a unix socket, await
+    workers(tcp=True) on a port, await workers(absent=True) not yet; more goes
+    to the class of the kind."""
+    from lib import h2_server, worker, worker_grpc, worker_http
+
+    classes = {"unix": worker.Worker, "tcp": worker.Worker,
+               "grpc": worker_grpc.GrpcWorker,
+               "unary": worker_grpc.UnaryWorker,
+               "http_backend": worker_http.HttpWorker,
+               "h2": h2_server.H2Server, "raw": h2_server.RawServer}
     started = []
 
-    async def start(tcp=False):
+    async def start(tcp=kind == "tcp", absent=False, kind=kind, **options):
         path = None if tcp else f"{socket_dir}/worker{len(started)}"
-        started.append(Worker(path))
-        return await started[-1].start()
+        worker = classes[kind](path=path, **options)
+        started.append(worker)
+        return worker if absent else await worker.start()
 
     yield start
 
@@ -176,6 +207,39 @@ async def python_worker(socket_dir):
     async for worker in example(Example.PYTHON, socket_dir / "python",
                                 "--quiet"):
         yield worker
+
+
+@pytest_asyncio.fixture
+async def go_worker(socket_dir):
+    from lib.worker import Example
+
+    async for worker in example(Example.GO, socket_dir / "go", "--quiet"):
+        yield worker
+
+
+@pytest_asyncio.fixture
+async def grpc_python_worker(socket_dir):
+    from lib.worker import Example
+
+    async for worker in example(Example.GRPC_PYTHON,
+                                socket_dir / "grpc-python", "--quiet"):
+        yield worker
+
+
+@pytest_asyncio.fixture
+async def node_worker(socket_dir):
+    from lib.worker import Example
+
+    async for worker in example(Example.NODE, socket_dir / "node", "--quiet"):
+        yield worker
+
+
+@pytest_asyncio.fixture
+async def php_app(socket_dir, request):
+    """Parametrized, indirectly, with a class of lib.php."""
+    server = await request.param(socket_dir).start()
+    yield server
+    await server.stop()
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""Workers behind a socket: what they are told, and what they may say."""
+"""Workers, whatever carries the batches: what they are told, and what they may
+say.  What is special about gRPC and HTTP is in files of their own."""
 
 import asyncio
 import contextlib
@@ -12,47 +13,25 @@ import pytest
 
 from lib import worker as w
 from lib.client import TIMEOUT, StreamReset
+from lib.sessions import opened, take
 from lib.wire import *
-from lib.worker import Worker, framed, pb
+from lib.worker import framed, passed, pb, server, upstream
 
 WINDOW = 65536
 
 OK, INVALID, EXHAUSTED, PRECONDITION, RANGE, UNIMPLEMENTED = 0, 3, 8, 9, 11, 12
 
 
-def passed(address, more=""):
-    address = getattr(address, "address", address)
-    return f"location / {{ webtransport_pass {address}; {more} }}"
+pytestmark = pytest.mark.kinds("unix", "grpc", "unary", "http_backend")
 
+# workers with a connection or call per session, which can say something at
+# any time, and whose reading is what stops nginx
+streaming = pytest.mark.kinds("unix", "grpc")
 
-def upstream(*servers, more=""):
-    return f"upstream workers {{ {more} {' '.join(servers)} }}"
+# messages as bytes, which may be wrong
+protobuf = pytest.mark.kinds("unix", "grpc", "unary")
 
-
-def server(worker, options=""):
-    return f"server {worker.address} {options};"
-
-
-@contextlib.asynccontextmanager
-async def opened(nginx, client, worker, more="", accept=None, **kwargs):
-    """A client's session and the worker's."""
-    if accept is not None:
-        worker.accept = [accept]
-    ngx = nginx(passed(worker, more))
-    async with client(ngx, **kwargs) as conn:
-        session = await conn.session()
-        yield session, await worker.session()
-
-
-async def take(stream, size):
-    """Reads so many bytes, and lets the server send as many in their place;
-    read_exactly() would wait for all of them first."""
-    data = bytearray()
-    while len(data) < size:
-        part = await stream.read(size - len(data))
-        assert part, f"{stream} ended after {len(data)} bytes"
-        data += part
-    return bytes(data)
+socket_only = pytest.mark.kinds("unix")
 
 
 # ---- Connect ----------------------------------------------------------------
@@ -253,6 +232,7 @@ async def test_streams_before_accept_wait(nginx, client, worker):
         assert (await backend.find("datagram")).data == b"early, too"
 
 
+@streaming
 async def test_ping_works_before_accept(nginx, client, worker):
     worker.accept = None
     ngx = nginx(passed(worker))
@@ -277,6 +257,7 @@ async def test_commands_behind_accept_in_one_batch(nginx, client, worker):
 # ---- frames -----------------------------------------------------------------
 
 
+@socket_only
 async def test_commands_may_arrive_byte_by_byte(nginx, client, worker):
     async with opened(nginx, client, worker) as (session, backend):
         data = framed(pb.CommandBatch(commands=[
@@ -289,17 +270,17 @@ async def test_commands_may_arrive_byte_by_byte(nginx, client, worker):
         assert await stream.read_all() == b"onetwo"
 
 
-async def test_many_frames_in_one_write(nginx, client, worker):
+async def test_many_frames_at_once(nginx, client, worker):
     async with opened(nginx, client, worker) as (session, backend):
-        backend.write(b"".join(
-            [framed(pb.CommandBatch(commands=[w.open_bidi(5)]))]
-            + [framed(pb.CommandBatch(commands=[w.data_(5, b"%4d" % i)]))
-               for i in range(5000)]))
+        backend.send(w.open_bidi(5))
+        for i in range(5000):
+            backend.send(w.data_(5, b"%4d" % i))
         stream = await session.accept_bidi()
         data = await stream.read_exactly(20000)
         assert data == b"".join(b"%4d" % i for i in range(5000))
 
 
+@protobuf
 async def test_longest_frame(nginx, client, worker):
     async with opened(nginx, client, worker) as (session, backend):
         size = 65536 - len(pb.CommandBatch(commands=[
@@ -311,12 +292,13 @@ async def test_longest_frame(nginx, client, worker):
         await stream.read_exactly(size)
 
 
+@protobuf
 async def test_unknown_commands_and_fields_are_ignored(nginx, client, worker):
     async with opened(nginx, client, worker) as (session, backend):
         # CommandBatch.commands with field 900, and CommandBatch field 901
         unknown = bytes.fromhex("a23802ffff")
-        backend.write(framed(b"\x1a" + bytes([len(unknown)]) + unknown
-                             + bytes.fromhex("aa3800")))
+        backend.send_message(b"\x1a" + bytes([len(unknown)]) + unknown
+                             + bytes.fromhex("aa3800"))
         backend.send(w.command(7, detach=pb.Detach()))
         result = await backend.find("result")
         assert (result.id, result.status) == (7, UNIMPLEMENTED)
@@ -325,22 +307,15 @@ async def test_unknown_commands_and_fields_are_ignored(nginx, client, worker):
         assert not backend.events
 
 
+@streaming
 async def test_events_share_frames(nginx, client, worker):
     """What happens in one turn of the event loop needs one write."""
     async with opened(nginx, client, worker) as (session, backend):
-        frames = []
-        readexactly = backend.reader.readexactly
-
-        async def counted(size):
-            data = await readexactly(size)
-            frames.append(size)
-            return data
-
-        backend.reader.readexactly = counted
+        before = backend.batches
         backend.send(*[w.open_uni(7 + 4 * i, b"x", True, id=i + 1)
                        for i in range(20)])
         await backend.find("result", id=20)
-        assert len([size for size in frames if size != 4]) <= 3
+        assert backend.batches - before <= 3
 
 
 # ---- streams ----------------------------------------------------------------
@@ -513,6 +488,7 @@ async def test_commands_that_crossed_the_end_are_ignored(nginx, client,
         assert not backend.events
 
 
+@streaming
 async def test_many_results_for_a_worker_that_does_not_read(nginx, client,
                                                             worker):
     """Answers are not heaped up: commands wait until there is room."""
@@ -532,6 +508,7 @@ async def test_many_results_for_a_worker_that_does_not_read(nginx, client,
 # ---- liveness ---------------------------------------------------------------
 
 
+@streaming
 async def test_nginx_pings_a_silent_worker(nginx, client, worker):
     async with opened(nginx, client, worker, "webtransport_worker_timeout 1s;"
                       ) as (session, backend):
@@ -545,6 +522,7 @@ async def test_nginx_pings_a_silent_worker(nginx, client, worker):
         assert await session.datagram() == b"alive"
 
 
+@streaming
 async def test_a_worker_that_talks_is_not_pinged(nginx, client, worker):
     async with opened(nginx, client, worker,
                       "webtransport_worker_timeout 800ms;"
@@ -657,6 +635,7 @@ async def test_reset_needs_no_credit(nginx, client, worker):
         assert (await backend.find("reset")).code == 5
 
 
+@protobuf
 @pytest.mark.parametrize("notify", [[], [pb.Accept.STREAM_CREDIT]],
                          ids=["blind", "told"])
 async def test_overflow_blocks_the_worker(nginx, client, worker, notify):
@@ -674,7 +653,7 @@ async def test_overflow_blocks_the_worker(nginx, client, worker, notify):
         # the worker cannot send, and is not blamed for its silence
         await asyncio.sleep(1.5)
         assert not session.datagrams and not backend.ended
-        assert backend.writer.transport.get_write_buffer_size() > 1 << 20
+        assert backend.unsent > 1 << 20
 
         assert await take(stream, len(data)) == data
         assert await session.datagram() == b"behind"
@@ -855,6 +834,7 @@ async def test_line_feed_in_a_line_is_refused(nginx, client, worker):
         assert (result.status, result.stream_id) == (INVALID, 7)
 
 
+@streaming
 @pytest.mark.parametrize("framing", list(FRAMINGS))
 @pytest.mark.parametrize("size", [1000, 70000, 1000000])
 async def test_longest_message(nginx, client, worker, framing, size):
@@ -955,6 +935,7 @@ async def test_messages_and_the_window_of_the_worker(nginx, client, worker,
 # ---- datagrams --------------------------------------------------------------
 
 
+@streaming
 async def test_datagrams_for_a_busy_worker_are_bounded(nginx, client, worker):
     """The oldest make room, and streams get their share of the buffer."""
     more = "webtransport_datagram_queue 16; webtransport_buffer_size 8k;"
@@ -968,11 +949,10 @@ async def test_datagrams_for_a_busy_worker_are_bounded(nginx, client, worker):
                 await session.conn.ping()
         await session.conn.ping()
         backend.resume()
-        await backend.sync()
-        numbers = [int(event.datagram.data[:4]) for event in backend.events
-                   if event.WhichOneof("kind") == "datagram"]
+        numbers = []
+        while not numbers or numbers[-1] != 2999:
+            numbers.append(int((await backend.find("datagram")).data[:4]))
         assert numbers == sorted(set(numbers))
-        assert numbers[-1] == 2999
         assert len(numbers) < 2000
         total = sum(len(event.data.data) for event in backend.events)
         while total < 60000:
@@ -1008,24 +988,32 @@ async def test_drain_passes_both_ways(nginx, client, worker):
         assert await backend.read_all(4) == b"still works"
 
 
-@pytest.mark.parametrize("then", ["stay", "leave", "crash"])
-async def test_close_may_flush_first(nginx, client, worker, then):
-    """Also if the worker goes away at once: it has said all it had to."""
+async def test_close_may_flush_first(nginx, client, worker):
+    async with opened(nginx, client, worker, window=20000
+                      ) as (session, backend):
+        data = os.urandom(60000)
+        backend.send(w.open_uni(7, data, True))
+        backend.send(w.close(7, "done", flush_ms=10000))
+        stream = await session.accept_uni()
+        assert await stream.read_all() == data
+        assert await session.closed() == (7, b"done")
+        assert (await backend.closed()).by == pb.Closed.WORKER
+
+
+@streaming
+@pytest.mark.parametrize("how", ["shut", "kill"])
+async def test_worker_may_leave_behind_its_close(nginx, client, worker, how):
+    """It has said all it had to."""
     async with opened(nginx, client, worker, window=20000
                       ) as (session, backend):
         data = os.urandom(60000)
         backend.send(w.open_uni(7, data, True))
         backend.send(w.close(7, "done", flush_ms=10000))
         await backend.drain()
-        if then == "leave":
-            backend.shut()
-        elif then == "crash":
-            backend.kill()
+        getattr(backend, how)()
         stream = await session.accept_uni()
         assert await stream.read_all() == data
         assert await session.closed() == (7, b"done")
-        if then == "stay":
-            assert (await backend.closed()).by == pb.Closed.WORKER
 
 
 async def test_close_discards_what_is_queued(nginx, client, worker):
@@ -1064,6 +1052,7 @@ async def test_closed_tells_all(nginx, client, worker):
         assert not backend.events
 
 
+@streaming
 async def test_worker_that_reads_late_still_gets_the_end(nginx, client,
                                                          worker):
     """The connection outlives its session to deliver what was read."""
@@ -1094,11 +1083,11 @@ async def test_worker_that_reads_late_still_gets_the_end(nginx, client,
 # ---- much -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
-async def test_bytes_are_the_same_on_the_other_side(nginx, client, workers,
-                                                    build, tcp):
-    worker = await workers(tcp=tcp)
-    size = (1 if build.sanitized else 8) << 20
+@pytest.mark.kinds("unix", "tcp", "grpc", "unary", "http_backend")
+async def test_bytes_are_the_same_on_the_other_side(nginx, client, worker,
+                                                    kind, build):
+    small = build.sanitized or kind in ("unary", "http_backend")
+    size = (1 if small else 8) << 20
     async with opened(nginx, client, worker) as (session, backend):
         up, down = os.urandom(size), os.urandom(size)
         backend.send(w.open_uni(7))
@@ -1121,6 +1110,7 @@ async def test_bytes_are_the_same_on_the_other_side(nginx, client, workers,
         assert digest == hashlib.sha256(down).digest()
 
 
+@streaming
 async def test_worker_that_stops_reading_stops_the_client(nginx, client,
                                                           worker, build):
     """1 GiB is offered, memory stays flat."""
@@ -1151,6 +1141,7 @@ async def test_worker_that_stops_reading_stops_the_client(nginx, client,
                 break
 
 
+@streaming
 async def test_client_that_stops_reading_stops_the_worker(nginx, client,
                                                           worker, build):
     ngx = nginx(passed(worker))
@@ -1158,13 +1149,11 @@ async def test_client_that_stops_reading_stops_the_worker(nginx, client,
         session = await conn.session()
         backend = await worker.session()
         before = ngx.rss()
-        part = pb.CommandBatch(commands=[w.data_(5, bytes(60000))])
-        part = framed(part)
         backend.send(w.open_bidi(5))
         taken = 0
         with pytest.raises(TimeoutError):
             for _ in range((1 << 30) // 60000):
-                backend.write(part)
+                backend.send(w.data_(5, bytes(60000)))
                 await backend.drain(0.5)
                 taken += 60000
         assert taken < 4 << 20
@@ -1172,6 +1161,7 @@ async def test_client_that_stops_reading_stops_the_worker(nginx, client,
             assert ngx.rss() - before < 4 << 20
 
 
+@streaming
 async def test_hundred_sessions_at_once(nginx, client, worker):
     ngx = nginx(passed(worker), connections=4096)
     async with contextlib.AsyncExitStack() as stack:
@@ -1209,17 +1199,20 @@ async def echo_hundred_times(ngx, client):
         assert answers == [b"%d" % i * 1000 for i in range(100)]
 
 
+@socket_only
 async def test_php_worker_serves_a_hundred_sessions(nginx, client, php_worker):
     await echo_hundred_times(nginx(passed(php_worker), connections=4096),
                              client)
 
 
+@socket_only
 async def test_python_worker_serves_a_hundred_sessions(nginx, client,
                                                        python_worker):
     await echo_hundred_times(nginx(passed(python_worker), connections=4096),
                              client)
 
 
+@socket_only
 async def test_500_sessions_of_a_worker_with_a_short_backlog(nginx, client,
                                                              php_worker):
     """PHP's backlog is 32: connect() has to be tried again."""
@@ -1254,9 +1247,10 @@ async def counts(ngx, client, workers, count, path="/{}"):
     return [len(worker.sessions) for worker in workers]
 
 
+@streaming
 async def test_round_robin(nginx, client, workers):
     three = [await workers(), await workers(), await workers(tcp=True)]
-    ngx = nginx(passed("workers"), http=upstream(
+    ngx = nginx(passed(three[0].passed_as("workers")), http=upstream(
         server(three[0]), server(three[1], "weight=2"), server(three[2])))
     assert await counts(ngx, client, three, 12) == [3, 6, 3]
     await ngx.logged(12, status="200")
@@ -1264,9 +1258,10 @@ async def test_round_robin(nginx, client, workers):
         worker.address for worker in three}
 
 
+@streaming
 async def test_least_conn(nginx, client, workers):
     two = [await workers(), await workers()]
-    ngx = nginx(passed("workers"), http=upstream(
+    ngx = nginx(passed(two[0].passed_as("workers")), http=upstream(
         *map(server, two), more="least_conn;"))
     async with client(ngx) as conn:
         two[0].accept = [w.accept(headers=[("worker", b"0")])]
@@ -1283,16 +1278,18 @@ async def test_least_conn(nginx, client, workers):
         assert [len(worker.sessions) for worker in two] == [4, 2]
 
 
+@streaming
 async def test_hash(nginx, client, workers):
     three = [await workers() for _ in range(3)]
-    ngx = nginx(passed("workers"), http=upstream(
+    ngx = nginx(passed(three[0].passed_as("workers")), http=upstream(
         *map(server, three), more="hash $uri consistent;"))
     assert sorted(await counts(ngx, client, three, 6, "/same")) == [0, 0, 6]
 
 
+@streaming
 async def test_max_conns(nginx, client, workers):
     two = [await workers(), await workers()]
-    ngx = nginx(passed("workers"), http=upstream(
+    ngx = nginx(passed(two[0].passed_as("workers")), http=upstream(
         server(two[0], "max_conns=2"), server(two[1], "max_conns=1")))
     async with client(ngx) as conn:
         sessions = [await conn.session() for _ in range(3)]
@@ -1304,6 +1301,7 @@ async def test_max_conns(nginx, client, workers):
         await conn.session()
 
 
+@socket_only
 async def test_variables_of_the_upstream(nginx, client, worker, socket_dir):
     absent = socket_dir / "absent"
     log = "%DIR%/upstream.log"

@@ -12,74 +12,55 @@ import pytest
 
 from lib import worker as w
 from lib.client import TIMEOUT
+from lib.sessions import ended, refused, unreachable
 from lib.wire import *
-from lib.worker import Worker, framed, pb
+from lib.worker import (
+    Listener, Worker, framed, passed, pb, server, upstream)
 
 LIMIT, WORKER_LOST, PROTOCOL = 6, 8, 10
 
 
-def passed(address, more=""):
-    address = getattr(address, "address", address)
-    return f"location / {{ webtransport_pass {address}; {more} }}"
+pytestmark = pytest.mark.kinds("unix", "grpc", "unary", "http_backend")
 
+BATCH = ("unary", "http_backend")
 
-def upstream(*servers, more=""):
-    return f"upstream workers {{ {more} {' '.join(servers)} }}"
-
-
-def server(worker, options=""):
-    return f"server {getattr(worker, 'address', worker)} {options};"
-
-
-async def refused(ngx, client, status, reason):
-    """The session is refused, and the log has the reason with its id."""
-    async with client(ngx) as conn:
-        assert await conn.refused() == status
-    line = await ngx.logged(status=str(status))
-    await ngx.wait_log(rf"\[error\].*webtransport session "
-                       rf"{re.escape(line['session_id'])}: {reason}")
-    await ngx.idle()
-    return line
-
-
-async def ended(ngx, session, code, reason, by):
-    """The session ends like that for the client and in both logs."""
-    got = await session.closed()
-    assert got[0] == code
-    assert re.search(reason, got[1].decode()), got
-    line = await ngx.logged(status="200", close_by=by, close_code=str(code))
-    await ngx.wait_log(rf"\[error\].*webtransport session "
-                       rf"{re.escape(line['session_id'])}: .*{reason}")
+# see test_backend.py
+streaming = pytest.mark.kinds("unix", "grpc")
+protobuf = pytest.mark.kinds("unix", "grpc", "unary")
+socket_only = pytest.mark.kinds("unix")
 
 
 # ---- no worker --------------------------------------------------------------
 
 
-async def test_absent_socket_is_502(nginx, client, socket_dir):
-    ngx = nginx(passed(f"unix:{socket_dir}/absent"))
-    line = await refused(
+async def test_absent_socket_is_502(nginx, client, workers):
+    absent = await workers(absent=True)
+    ngx = nginx(passed(absent))
+    line = await unreachable(
         ngx, client, 502,
-        r"connect\(\) to unix:.*/absent failed \(2: No such file")
+        rf"connect\(\) to {absent.address} failed \(2: No such file")
     assert line["close_by"] == "worker_lost"
-    assert line["backend"] == f"unix:{socket_dir}/absent"
+    assert line["backend"] == absent.address
 
 
-async def test_refused_unix_connection_is_502(nginx, client, socket_dir):
-    path = socket_dir / "refusing"
+async def test_refused_local_connection_is_502(nginx, client, workers):
+    absent = await workers(absent=True)
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(path))
-        ngx = nginx(passed(f"unix:{path}"))
-        await refused(ngx, client, 502, r"connect\(\) to unix:.* failed "
-                      r"\(111: Connection refused\)")
+        sock.bind(absent.path)
+        ngx = nginx(passed(absent))
+        await unreachable(ngx, client, 502, r"connect\(\) to unix:.* failed "
+                          r"\(111: Connection refused\)")
 
 
-async def test_refused_tcp_connection_is_502(nginx, client):
+async def test_refused_tcp_connection_is_502(nginx, client, workers):
+    absent = await workers(absent=True)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % sock.getsockname()[1]
-        ngx = nginx(passed(address))
-        await refused(ngx, client, 502, rf"connect\(\) to {address} failed "
-                      r"\(111: Connection refused\)")
+        ngx = nginx(passed(absent.passed_as(address)))
+        await unreachable(ngx, client, 502,
+                          rf"connect\(\) to {address} failed "
+                          r"\(111: Connection refused\)")
 
 
 @contextlib.contextmanager
@@ -97,25 +78,28 @@ def full(family, address):
         yield listener
 
 
-async def test_full_unix_backlog_is_504(nginx, client, socket_dir):
-    with full(socket.AF_UNIX, str(socket_dir / "full")) as listener:
-        ngx = nginx(passed(f"unix:{listener.getsockname()}",
-                           "webtransport_connect_timeout 300ms;"))
-        line = await refused(ngx, client, 504,
-                             r"connect\(\) to unix:.* failed \(11: Resource")
+async def test_full_local_backlog_is_504(nginx, client, workers):
+    absent = await workers(absent=True)
+    with full(socket.AF_UNIX, absent.path):
+        ngx = nginx(passed(absent, "webtransport_connect_timeout 300ms;"))
+        line = await unreachable(
+            ngx, client, 504, r"connect\(\) to unix:.* failed \(11: Resource")
         assert float(line["time"]) >= 0.25
         assert ngx.error_log().count("connect()") == 1
 
 
-async def test_full_tcp_backlog_is_504(nginx, client):
+async def test_full_tcp_backlog_is_504(nginx, client, workers):
+    absent = await workers(absent=True)
     with full(socket.AF_INET, ("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
-        ngx = nginx(passed(f"{host}:{port}",
+        ngx = nginx(passed(absent.passed_as(f"{host}:{port}"),
                            "webtransport_connect_timeout 300ms;"))
-        await refused(ngx, client, 504,
-                      r"connect\(\) to .* failed \(110: Connection timed out")
+        await unreachable(
+            ngx, client, 504,
+            r"connect\(\) to .* failed \(110: Connection timed out")
 
 
+@socket_only
 async def test_full_backlog_is_tried_again(nginx, client, socket_dir):
     with full(socket.AF_UNIX, str(socket_dir / "full")) as listener:
         ngx = nginx(passed(f"unix:{listener.getsockname()}"))
@@ -136,9 +120,10 @@ async def test_full_backlog_is_tried_again(nginx, client, socket_dir):
         assert "connect()" not in ngx.error_log()
 
 
-async def test_client_leaves_while_connecting(nginx, client, socket_dir):
-    with full(socket.AF_UNIX, str(socket_dir / "full")) as listener:
-        ngx = nginx(passed(f"unix:{listener.getsockname()}"))
+async def test_client_leaves_while_connecting(nginx, client, workers):
+    absent = await workers(absent=True)
+    with full(socket.AF_UNIX, absent.path):
+        ngx = nginx(passed(absent))
         async with client(ngx) as conn:
             session = conn.connect()
             await conn.ping()
@@ -148,10 +133,11 @@ async def test_client_leaves_while_connecting(nginx, client, socket_dir):
         await ngx.idle()
 
 
-async def test_client_leaves_while_tcp_connects(nginx, client):
+async def test_client_leaves_while_tcp_connects(nginx, client, workers):
+    absent = await workers(absent=True)
     with full(socket.AF_INET, ("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
-        ngx = nginx(passed(f"{host}:{port}"))
+        ngx = nginx(passed(absent.passed_as(f"{host}:{port}")))
         async with client(ngx) as conn:
             conn.connect()
             await conn.ping()
@@ -162,14 +148,18 @@ async def test_client_leaves_while_tcp_connects(nginx, client):
 # ---- before the answer ------------------------------------------------------
 
 
-async def test_no_answer_is_504(nginx, client, worker):
+async def test_no_answer_is_504(nginx, client, worker, kind):
     worker.accept = None
     ngx = nginx(passed(worker, "webtransport_accept_timeout 300ms;"))
     line = await refused(ngx, client, 504, "worker did not answer in time")
     assert float(line["time"]) >= 0.25
-    await (await worker.session()).closed()
+    backend = await worker.session()
+    if kind in BATCH:
+        backend.send(w.accept())    # too late; a call has to end by itself
+    await backend.closed()
 
 
+@streaming
 @pytest.mark.parametrize("how", ["shut", "kill"])
 async def test_worker_that_leaves_before_its_answer_is_502(
         nginx, client, worker, how):
@@ -185,7 +175,7 @@ async def test_worker_that_leaves_before_its_answer_is_502(
     await ngx.wait_log(rf"\[error\].*{line['session_id']}: worker lost")
 
 
-async def test_client_leaves_before_the_answer(nginx, client, worker):
+async def test_client_leaves_before_the_answer(nginx, client, worker, kind):
     worker.accept = None
     ngx = nginx(passed(worker))
     async with client(ngx) as conn:
@@ -193,6 +183,9 @@ async def test_client_leaves_before_the_answer(nginx, client, worker):
         backend = await worker.session()
         session.reset_raw(H3_REQUEST_CANCELLED)
         session.stop_raw(H3_REQUEST_CANCELLED)
+        if kind in BATCH:
+            await ngx.logged(close_by="client")
+            backend.send(w.accept())
         assert (await backend.closed()).by in (pb.Closed.LOST,
                                                pb.Closed.CLIENT)
         await backend.end()
@@ -236,11 +229,10 @@ async def test_bad_answer_is_502(nginx, client, worker, commands, reason):
 # ---- in mid-session ---------------------------------------------------------
 
 
+@pytest.mark.kinds("unix", "tcp", "grpc")
 @pytest.mark.parametrize("how", ["shut", "kill"])
-@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
-async def test_death_of_the_worker_ends_its_session(nginx, client, workers,
-                                                    how, tcp):
-    worker = await workers(tcp=tcp)
+async def test_death_of_the_worker_ends_its_session(nginx, client, worker,
+                                                    kind, how):
     ngx = nginx(passed(worker))
     async with client(ngx) as conn:
         session, other = await conn.session(), await conn.session()
@@ -252,7 +244,12 @@ async def test_death_of_the_worker_ends_its_session(nginx, client, workers,
         if not backend.events:
             backend, survivor = survivor, backend
         getattr(backend, how)()
-        await ended(ngx, session, WORKER_LOST, "worker lost", "worker_lost")
+        if (kind, how) == ("grpc", "shut"):
+            assert await session.closed() == (0, b"")   # it said OK
+            await ngx.logged(status="200", close_by="worker")
+        else:
+            await ended(ngx, session, WORKER_LOST, "worker lost",
+                        "worker_lost")
         await stream.until_reset()
 
         # the other one, on the same connection, goes on
@@ -260,6 +257,7 @@ async def test_death_of_the_worker_ends_its_session(nginx, client, workers,
         assert (await survivor.expect("datagram")).data == b"hi"
 
 
+@streaming
 async def test_what_a_dying_worker_sent_is_delivered(nginx, client, worker):
     ngx = nginx(passed(worker))
     async with client(ngx) as conn:
@@ -271,6 +269,7 @@ async def test_what_a_dying_worker_sent_is_delivered(nginx, client, worker):
         assert await session.closed() == (5, b"bye")
 
 
+@socket_only
 async def test_killed_process_ends_its_sessions(nginx, client, python_worker):
     ngx = nginx(passed(python_worker))
     async with client(ngx) as conn:
@@ -281,6 +280,7 @@ async def test_killed_process_ends_its_sessions(nginx, client, python_worker):
         assert await conn.refused("/echo") == 502
 
 
+@streaming
 async def test_hung_worker_ends_its_session(nginx, client, worker):
     ngx = nginx(passed(worker, "webtransport_worker_timeout 400ms;"))
     async with client(ngx) as conn:
@@ -295,6 +295,7 @@ async def test_hung_worker_ends_its_session(nginx, client, worker):
         assert 400 <= closed.duration_ms < 3000
 
 
+@streaming
 async def test_worker_that_does_not_read_ends_its_session(nginx, client,
                                                           worker):
     ngx = nginx(passed(worker, "webtransport_send_timeout 400ms;"))
@@ -308,6 +309,7 @@ async def test_worker_that_does_not_read_ends_its_session(nginx, client,
                     "worker_lost")
 
 
+@streaming
 async def test_slow_reader_is_no_hung_worker(nginx, client, worker):
     ngx = nginx(passed(worker, "webtransport_send_timeout 500ms;"))
     async with client(ngx) as conn:
@@ -325,16 +327,38 @@ async def test_slow_reader_is_no_hung_worker(nginx, client, worker):
 
 
 def batch(*commands):
-    return framed(pb.CommandBatch(commands=commands))
+    return pb.CommandBatch(commands=commands).SerializeToString()
+
+
+@streaming
+@pytest.mark.parametrize("message", [b"\x1a\x7f", b"\x18\x01", b"\xff" * 12])
+async def test_malformed_frame_ends_the_session(nginx, client, worker,
+                                                message):
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        (await worker.session()).send_message(message)
+        await ended(ngx, session, PROTOCOL, "worker sent a malformed frame",
+                    "protocol")
 
 
 @pytest.mark.parametrize("data, reason", [
     (b"\0\1\0\1", "worker sent a frame of 65537 bytes, more than 65536"),
     (b"\xff\xff\xff\xff", "worker sent a frame of 4294967295 bytes"),
-    (framed(b"\x1a\x7f"), "worker sent a malformed frame"),
-    (framed(b"\x18\x01"), "worker sent a malformed frame"),
-    (framed(b"\xff" * 12), "worker sent a malformed frame"),
-    (framed(b"\x1a\x04\x5a\x02\x12\x05"), "worker sent a malformed frame"),
+], ids=["1 too long", "4 GB too long"])
+@socket_only
+async def test_frame_that_is_too_long_ends_the_session(nginx, client, worker,
+                                                       data, reason):
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        (await worker.session()).write(data)
+        await ended(ngx, session, PROTOCOL, re.escape(reason), "protocol")
+
+
+@protobuf
+@pytest.mark.parametrize("message, reason", [
+    (b"\x1a\x04\x5a\x02\x12\x05", "worker sent a malformed frame"),
     (batch(w.close(1, "x")).replace(b"x", b"\xff"),
      "worker sent a malformed frame: invalid utf-8"),
     (batch(w.accept()), "worker sent a second Accept"),
@@ -356,7 +380,7 @@ def batch(*commands):
     (batch(w.open_bidi(5), w.open_bidi(5)), "worker opened stream 5, which"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 async def test_bad_command_ends_that_session_alone(nginx, client, worker,
-                                                   data, reason):
+                                                   message, reason):
     ngx = nginx(passed(worker))
     async with client(ngx) as conn:
         session = await conn.session()
@@ -364,7 +388,7 @@ async def test_bad_command_ends_that_session_alone(nginx, client, worker,
         other = await conn.session()
         survivor = await worker.session()
 
-        backend.write(data)
+        backend.send_message(message)
         await ended(ngx, session, PROTOCOL, re.escape(reason), "protocol")
         closed = await backend.closed()
         assert closed.by == pb.Closed.PROTOCOL
@@ -458,7 +482,8 @@ async def random_worker(rng, backend):
                             lambda: backend.send(w.close(1, "x", 20)),
                             lambda: backend.send(w.close(1, "x")),
                             lambda: backend.send(w.abort()),
-                            lambda: backend.write(rng.randbytes(20))])()
+                            lambda: backend.send_message(
+                                rng.randbytes(20))])()
             await backend.drain(5)
             await asyncio.sleep(rng.random() / 50)
 
@@ -496,6 +521,7 @@ async def random_client(rng, session):
         await asyncio.sleep(rng.random() / 100)
 
 
+@streaming
 @pytest.mark.parametrize("framing", ["raw", "whole", "length", "lines"])
 async def test_random_sessions(nginx, client, worker, framing):
     """No input breaks nginx, leaves anything behind or disturbs others."""
@@ -534,8 +560,9 @@ async def test_random_sessions(nginx, client, worker, framing):
 # ---- balancers --------------------------------------------------------------
 
 
+@streaming
 async def test_next_worker_is_tried(nginx, client, worker, socket_dir):
-    ngx = nginx(passed("workers"), http=upstream(
+    ngx = nginx(passed(worker.passed_as("workers")), http=upstream(
         server(f"unix:{socket_dir}/1"), server(f"unix:{socket_dir}/2"),
         server(worker)))
     async with client(ngx) as conn:
@@ -547,9 +574,11 @@ async def test_next_worker_is_tried(nginx, client, worker, socket_dir):
     assert len(worker.sessions) == 4
 
 
+@streaming
 async def test_next_worker_after_a_timeout(nginx, client, worker, socket_dir):
     with full(socket.AF_UNIX, str(socket_dir / "full")) as listener:
-        ngx = nginx(passed("workers", "webtransport_connect_timeout 200ms;"),
+        ngx = nginx(passed(worker.passed_as("workers"),
+                           "webtransport_connect_timeout 200ms;"),
                     http=upstream(server(f"unix:{listener.getsockname()}"),
                                   server(worker)))
         async with client(ngx) as conn:
@@ -559,10 +588,12 @@ async def test_next_worker_after_a_timeout(nginx, client, worker, socket_dir):
         assert ngx.error_log().count("connect()") == 1
 
 
+@streaming
 async def test_next_worker_after_a_tcp_timeout(nginx, client, worker):
     with full(socket.AF_INET, ("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
-        ngx = nginx(passed("workers", "webtransport_connect_timeout 200ms;"),
+        ngx = nginx(passed(worker.passed_as("workers"),
+                           "webtransport_connect_timeout 200ms;"),
                     http=upstream(server(f"{host}:{port}"), server(worker)))
         async with client(ngx) as conn:
             await conn.session()
@@ -570,9 +601,10 @@ async def test_next_worker_after_a_tcp_timeout(nginx, client, worker):
         await ngx.idle()
 
 
+@streaming
 async def test_backup_worker(nginx, client, workers):
     main, backup = await workers(), await workers()
-    ngx = nginx(passed("workers"), http=upstream(
+    ngx = nginx(passed(main.passed_as("workers")), http=upstream(
         server(main), server(backup, "backup")))
     async with client(ngx) as conn:
         await conn.session()
@@ -582,15 +614,17 @@ async def test_backup_worker(nginx, client, workers):
         assert len(backup.sessions) == 1
 
 
-async def test_no_worker_of_many(nginx, client, socket_dir):
-    ngx = nginx(passed("workers"), http=upstream(
-        server(f"unix:{socket_dir}/1"), server(f"unix:{socket_dir}/2")))
-    await refused(ngx, client, 502, "no worker could be reached")
+async def test_no_worker_of_many(nginx, client, workers):
+    absent = [await workers(absent=True) for _ in range(2)]
+    ngx = nginx(passed(absent[0].passed_as("workers")),
+                http=upstream(*map(server, absent)))
+    await refused(ngx, client, 502, ".*no worker could be reached")
     async with client(ngx) as conn:
         assert await conn.refused() == 502
     await ngx.wait_log("no live workers in workers")
 
 
+@streaming
 @pytest.mark.parametrize("how", ["silence", "death", "violation"])
 async def test_worker_without_a_good_answer_counts_as_failed(
         nginx, client, workers, how):
@@ -598,7 +632,8 @@ async def test_worker_without_a_good_answer_counts_as_failed(
     workers."""
     bad, good = await workers(), await workers()
     bad.accept = [w.datagram()] if how == "violation" else None
-    ngx = nginx(passed("workers", "webtransport_accept_timeout 300ms;"),
+    ngx = nginx(passed(bad.passed_as("workers"),
+                       "webtransport_accept_timeout 300ms;"),
                 http=upstream(server(bad), server(good)))
     async with client(ngx) as conn:
         session = conn.connect()
@@ -611,10 +646,12 @@ async def test_worker_without_a_good_answer_counts_as_failed(
     assert (len(bad.sessions), len(good.sessions)) == (1, 4)
 
 
+@streaming
 async def test_connections_are_given_back(nginx, client, workers):
     """However sessions end: max_conns is counted right."""
     worker = await workers()
-    ngx = nginx(passed("workers", "webtransport_worker_timeout 500ms;"),
+    ngx = nginx(passed(worker.passed_as("workers"),
+                       "webtransport_worker_timeout 500ms;"),
                 http=upstream("zone z 64k;", server(worker, "max_conns=1"),
                               server("127.0.0.1:1", "down")))
     async with client(ngx) as conn:
@@ -646,7 +683,7 @@ async def test_connections_are_given_back(nginx, client, workers):
 
 async def test_upstream_may_have_keepalive(nginx, client, worker):
     """It keeps connections of requests; those of sessions end with them."""
-    ngx = nginx(passed("workers"),
+    ngx = nginx(passed(worker.passed_as("workers")),
                 http=upstream(server(worker), "keepalive 4;"))
     async with client(ngx) as conn:
         for _ in range(3):
@@ -662,7 +699,7 @@ async def test_another_worker_after_a_refusal(nginx, client, workers):
     main, other = await workers(), await workers()
     main.accept = [w.reject(503)]
     ngx = nginx(passed(main, "error_page 503 = @other;")
-                + f"location @other {{ webtransport_pass {other.address}; }}",
+                + passed(other).replace("/", "@other", 1),
                 http="""log_format up '$upstream_addr|$upstream_status';
                         access_log %DIR%/upstream.log up;""")
     async with client(ngx) as conn:
@@ -678,6 +715,7 @@ async def test_another_worker_after_a_refusal(nginx, client, workers):
 # ---- the end of nginx -------------------------------------------------------
 
 
+@streaming
 async def test_exit_while_a_worker_still_has_to_read(nginx, client, worker):
     ngx = nginx(passed(worker))
     async with client(ngx) as conn:
@@ -693,6 +731,7 @@ async def test_exit_while_a_worker_still_has_to_read(nginx, client, worker):
     await ngx.logged(status="200")
 
 
+@streaming
 async def test_last_events_have_an_end(nginx, client, worker):
     ngx = nginx(passed(worker, "webtransport_send_timeout 500ms;"))
     async with client(ngx) as conn:
@@ -707,6 +746,7 @@ async def test_last_events_have_an_end(nginx, client, worker):
     await ngx.idle()
 
 
+@streaming
 async def test_worker_that_keeps_its_side_open(nginx, client, worker):
     """After Closed nginx ends its side, and does not wait for ever."""
     ngx = nginx(passed(worker, "webtransport_send_timeout 300ms;"))
@@ -720,6 +760,7 @@ async def test_worker_that_keeps_its_side_open(nginx, client, worker):
     await ngx.idle()
 
 
+@socket_only
 async def test_worker_dies_behind_a_client_that_does_not_read(
         nginx, client, worker):
     ngx = nginx(passed(worker, "webtransport_send_timeout 1s;"))
@@ -734,6 +775,7 @@ async def test_worker_dies_behind_a_client_that_does_not_read(
         assert (await session.closed())[0] == pb.Closed.WORKER_LOST
 
 
+@socket_only
 async def test_client_leaves_an_error_page_that_waits_for_it(
         nginx, client, worker):
     """The page's location reads the request's body, which has no end."""
@@ -754,6 +796,7 @@ async def test_client_leaves_an_error_page_that_waits_for_it(
     await ngx.idle()
 
 
+@socket_only
 async def test_refusals_may_have_error_pages(nginx, client):
     ngx = nginx("""
         location / { webtransport_pass unix:%DIR%/none;
@@ -767,6 +810,7 @@ async def test_refusals_may_have_error_pages(nginx, client):
         assert session.body == b"hello\n"
 
 
+@socket_only
 @pytest.mark.parametrize("balancer", ["", "least_conn;", "hash $request_id;"])
 async def test_workers_that_are_back_get_sessions_at_once(
         nginx, client, socket_dir, balancer):

@@ -31,7 +31,7 @@ MORE_HELPERS = """
 
 
 def passed(worker):
-    return f"webtransport_pass {worker.address};"
+    return f"webtransport_pass {worker.passed};"
 
 
 @pytest.fixture
@@ -888,7 +888,8 @@ async def test_drain_of_the_worker_reaches_the_page(serve, worker):
 # ---- the example workers ----------------------------------------------------
 
 
-@pytest.fixture(params=["php_worker", "python_worker"])
+@pytest.fixture(params=["php_worker", "python_worker", "go_worker",
+                        "grpc_python_worker", "node_worker"])
 def example(request):
     return request.getfixturevalue(request.param)
 

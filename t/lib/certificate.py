@@ -1,10 +1,12 @@
-"""A certificate that browsers accept by its hash: ECDSA, at most 14 days."""
+"""Certificates: one that browsers accept by its hash (ECDSA, at most 14 days),
+and those of workers, with an authority."""
 
 import dataclasses
 import datetime
 import hashlib
 import ipaddress
 import pathlib
+import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -47,3 +49,85 @@ class Certificate:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption()))
         return self
+
+
+class Authority:
+    """Issues certificates for workers and for nginx, all in one folder.
+
+    path    its own certificate
+    """
+
+    def __init__(self, directory, name="authority"):
+        self.directory = directory
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME,
+                                                  name)])
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.path = directory / f"{name}.pem"
+        self.certificate = (
+            self._builder(self.name, self.key.public_key())
+            .add_extension(x509.BasicConstraints(True, None), True)
+            .sign(self.key, hashes.SHA256()))
+        self.path.write_bytes(self.certificate.public_bytes(
+            serialization.Encoding.PEM))
+
+    def _builder(self, subject, key, days=10):
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return (x509.CertificateBuilder()
+                .subject_name(subject).issuer_name(self.name).public_key(key)
+                .serial_number(x509.random_serial_number())
+                .not_valid_before(now - datetime.timedelta(days=30))
+                .not_valid_after(now + datetime.timedelta(days=days)))
+
+    def issue(self, *names, days=10, password=None):
+        """A certificate for these names; days < 0: it has expired."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME,
+                                                names[0])])
+        certificate = (
+            self._builder(subject, key.public_key(), days)
+            .add_extension(x509.BasicConstraints(False, None), True)
+            .add_extension(x509.SubjectAlternativeName(
+                [x509.DNSName(name) for name in names]), False)
+            .sign(self.key, hashes.SHA256()))
+        encoded = certificate.public_bytes(serialization.Encoding.PEM)
+        stem = self.directory / f"{certificate.serial_number:x}"
+        issued = Certificate(
+            stem.with_suffix(".pem"), stem.with_suffix(".key"),
+            certificate.fingerprint(hashes.SHA256()))
+        issued.path.write_bytes(encoded)
+        issued.key_path.write_bytes(key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(password) if password
+            else serialization.NoEncryption()))
+        return issued
+
+    def revoke(self, *issued):
+        """Path of a list of revoked certificates."""
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = (x509.CertificateRevocationListBuilder()
+                   .issuer_name(self.name)
+                   .last_update(now - datetime.timedelta(days=1))
+                   .next_update(now + datetime.timedelta(days=1)))
+        for one in issued:
+            serial = x509.load_pem_x509_certificate(
+                one.path.read_bytes()).serial_number
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(serial)
+                .revocation_date(now - datetime.timedelta(days=1)).build())
+        path = self.directory / f"revoked{len(issued)}.pem"
+        path.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(
+            serialization.Encoding.PEM))
+        return path
+
+
+def tls_context(certificate, alpn=(), client_ca=None):
+    """For a server; client_ca: path of an authority, whose certificates
+    clients must have."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.path, certificate.key_path)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(client_ca)
+    return context

@@ -8,11 +8,15 @@
 A scripted worker does nothing by itself but to accept sessions (unless
 worker.accept is None) and to answer pings (unless session.answer_pings is
 False), so that each test says what its worker does.
+
+Here are those behind a socket; lib.worker_grpc and lib.worker_http have the
+others.  All have the same interface, so that a test runs on any of them.
 """
 
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +24,7 @@ from collections import deque
 
 import webtransport_pb2 as pb
 
+from lib.certificate import tls_context
 from lib.client import TIMEOUT
 from lib.nginx import ROOT
 
@@ -96,15 +101,31 @@ def framed(message):
     return len(message).to_bytes(4, "big") + message
 
 
-class WorkerSession:
-    """One connection from nginx, which is one session."""
+# configurations
 
-    def __init__(self, reader, writer):
-        self.reader = reader
-        self.writer = writer
+def passed(worker, more=""):
+    """A location for a worker, or for what webtransport_pass may name."""
+    name = getattr(worker, "passed", getattr(worker, "address", worker))
+    more = getattr(worker, "directives", "") + more
+    return f"location / {{ webtransport_pass {name}; {more} }}"
+
+
+def upstream(*servers, more=""):
+    return f"upstream workers {{ {more} {' '.join(servers)} }}"
+
+
+def server(worker, options=""):
+    return f"server {getattr(worker, 'address', worker)} {options};"
+
+
+class WorkerSession:
+    """A session as its worker sees it, whatever carries the batches."""
+
+    def __init__(self):
         self.id = None
         self.connect = None
         self.answer_pings = True
+        self.batches = 0
 
         # events not yet taken, all kinds
         self.events = deque()
@@ -113,23 +134,18 @@ class WorkerSession:
         self._running = asyncio.Event()
         self._running.set()
 
-    async def run(self):
-        try:
-            while True:
-                await self._running.wait()
-                size = await self.reader.readexactly(4)
-                frame = await self.reader.readexactly(
-                    int.from_bytes(size, "big"))
-                batch = pb.EventBatch.FromString(frame)
-                self.id = self.id or batch.session_id
-                for event in batch.events:
-                    self._event(event)
-                self._arrived.set()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self.ended = True
-            self._arrived.set()
+    def _received(self, message):
+        """A batch came."""
+        batch = pb.EventBatch.FromString(message)
+        self.id = self.id or batch.session_id
+        self.batches += 1
+        for event in batch.events:
+            self._event(event)
+        self._arrived.set()
+
+    def _end(self):
+        self.ended = True
+        self._arrived.set()
 
     def _event(self, event):
         kind = event.WhichOneof("kind")
@@ -203,7 +219,7 @@ class WorkerSession:
         return await self.find("closed", timeout)
 
     async def end(self, timeout=TIMEOUT):
-        """Waits until nginx has closed the connection."""
+        """Waits until nginx has closed the connection or ended the call."""
         async with asyncio.timeout(timeout):
             while not self.ended:
                 self._arrived.clear()
@@ -213,17 +229,21 @@ class WorkerSession:
 
     def send(self, *commands):
         """Sends commands in one batch."""
-        self.write(framed(pb.CommandBatch(commands=commands)))
+        self.send_message(
+            pb.CommandBatch(commands=commands).SerializeToString())
 
-    def write(self, data):
-        """Sends raw bytes."""
-        if not self.writer.is_closing():
-            self.writer.write(data)
+    def send_message(self, message):
+        """Sends a CommandBatch, or what is none."""
+        raise NotImplementedError
 
     async def drain(self, timeout=TIMEOUT):
-        """Waits until the socket has room."""
-        async with asyncio.timeout(timeout):
-            await self.writer.drain()
+        """Waits until the transport has room."""
+        raise NotImplementedError
+
+    @property
+    def unsent(self):
+        """Bytes that the transport did not take yet."""
+        raise NotImplementedError
 
     async def call(self, id, **kind):
         """Sends one command and waits for its Result."""
@@ -240,54 +260,120 @@ class WorkerSession:
     def pause(self):
         """Reads nothing from nginx."""
         self._running.clear()
+
+    def resume(self):
+        self._running.set()
+
+    def shut(self):
+        """Ends the session from this side, in good order."""
+        raise NotImplementedError
+
+    def kill(self):
+        """Ends it as a crash may do."""
+        raise NotImplementedError
+
+
+class SocketSession(WorkerSession):
+    """One connection from nginx, which is one session."""
+
+    def __init__(self, reader, writer):
+        super().__init__()
+        self.reader = reader
+        self.writer = writer
+
+    async def run(self):
+        try:
+            while True:
+                await self._running.wait()
+                size = await self.reader.readexactly(4)
+                self._received(await self.reader.readexactly(
+                    int.from_bytes(size, "big")))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._end()
+
+    def send_message(self, message):
+        self.write(framed(message))
+
+    def write(self, data):
+        """Sends raw bytes."""
+        if not self.writer.is_closing():
+            self.writer.write(data)
+
+    async def drain(self, timeout=TIMEOUT):
+        async with asyncio.timeout(timeout):
+            await self.writer.drain()
+
+    @property
+    def unsent(self):
+        return self.writer.transport.get_write_buffer_size()
+
+    def pause(self):
+        super().pause()
         self.writer.transport.pause_reading()
 
     def resume(self):
         self.writer.transport.resume_reading()
-        self._running.set()
+        super().resume()
 
     def shut(self):
         """Closes the connection."""
         self.writer.close()
 
     def kill(self):
-        """Closes the connection with a reset, as a crash may do."""
+        """Closes the connection with a reset."""
         self.writer.transport.abort()
 
 
-class Worker:
+class Listener:
     """Listens, and hands out sessions to the test.
 
     accept      the first commands to every session, or None to leave it to
                 the test
+    address     for a server of an upstream
+    passed      for webtransport_pass
+
+    path        of a unix socket; None: a port of the loopback interface
+    tls         a Certificate, or None
+    client_ca   path of the authority whose certificates nginx must have
     """
 
-    def __init__(self, path=None):
+    scheme = ""
+    directives = ""
+
+    def __init__(self, path=None, tls=None, client_ca=None):
         self.path = path
+        self.tls = tls
+        self.client_ca = client_ca
+        self.address = f"unix:{path}" if path else None
         self.accept = [accept()]
         self.sessions = []
         self._new = asyncio.Queue()
         self._tasks = set()
-        self.server = None
 
-    async def start(self):
-        if self.path is not None:
-            self.server = await asyncio.start_unix_server(
-                self._connection, self.path, limit=1 << 16, backlog=1024)
-            self.address = f"unix:{self.path}"
-        else:
-            self.server = await asyncio.start_server(
-                self._connection, "127.0.0.1", 0, limit=1 << 16)
-            host, port = self.server.sockets[0].getsockname()
-            self.address = f"{host}:{port}"
-        return self
+    def passed_as(self, name):
+        """For webtransport_pass, if an upstream has a name for it."""
+        if self.tls:
+            return re.sub(r"(\+unary)?:", r"s\1:", self.scheme) + name
+        return self.scheme + name
 
-    async def _connection(self, reader, writer):
-        session = WorkerSession(reader, writer)
-        self.sessions.append(session)
-        task = asyncio.create_task(session.run())
+    @property
+    def passed(self):
+        return self.passed_as(self.address)
+
+    def _task(self, coroutine):
+        """Starts a task that ends with the worker."""
+        return self._adopt(asyncio.create_task(coroutine))
+
+    def _adopt(self, task=None):
+        task = task or asyncio.current_task()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _hello(self, session):
+        """Accepts a session, and gives it to the test."""
         with contextlib.suppress(AssertionError):
             await session._until(lambda: session.connect, 3600, "Connect")
             if self.accept is not None:
@@ -299,20 +385,77 @@ class Worker:
         async with asyncio.timeout(timeout):
             return await self._new.get()
 
+    async def _cancel(self):
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _unlink(self):
+        if self.path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+
+
+class StreamListener(Listener):
+    """One that is an asyncio server.
+
+    context     for TLS, of the ssl module; made of the certificate
+    """
+
+    backlog = 1024
+    alpn = ()
+
+    def __init__(self, path=None, tls=None, client_ca=None):
+        super().__init__(path, tls, client_ca)
+        self.context = tls and tls_context(tls, self.alpn, client_ca)
+        self.port = 0
+        self.server = None
+
+    async def start(self):
+        options = {"limit": 1 << 16, "backlog": self.backlog,
+                   "ssl": self.context}
+        if self.path is not None:
+            self.server = await asyncio.start_unix_server(
+                self._accepted, self.path, **options)
+        else:
+            self.server = await asyncio.start_server(
+                self._accepted, "127.0.0.1", self.port, **options)
+            host, self.port = self.server.sockets[0].getsockname()
+            self.address = f"{host}:{self.port}"
+        return self
+
     async def stop(self):
         """Closes the listening socket and all connections."""
         if self.server is None:
             return
-        self.server.close()
+        server, self.server = self.server, None
+        server.close()
+        # connections that are on their way from asyncio to us
+        for _ in range(10):
+            await asyncio.sleep(0)
+        self._abort()
+        await self._cancel()
+        self._unlink()
+
+    async def _accepted(self, reader, writer):
+        if self.server is None:
+            writer.transport.abort()
+        else:
+            await self._connection(reader, writer)
+
+
+class Worker(StreamListener):
+    """Frames on a socket: unix:/path, host:port."""
+
+    async def _connection(self, reader, writer):
+        session = SocketSession(reader, writer)
+        self.sessions.append(session)
+        self._task(session.run())
+        await self._hello(session)
+
+    def _abort(self):
         for session in self.sessions:
             session.kill()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.server = None
-        if self.path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)
 
 
 class Example:
@@ -321,17 +464,31 @@ class Example:
     PHP = ["php", ROOT / "docs/examples/php/worker.php"]
     PYTHON = [sys.executable, ROOT / "docs/examples/python/worker.py"]
 
+    GO = [ROOT / "build/bin/worker-go"]
+    GRPC_PYTHON = [sys.executable, ROOT / "docs/examples/grpc-python/worker.py"]
+    NODE = ["node", ROOT / "docs/examples/node/worker.js"]
+
+    GRPC = [GO, GRPC_PYTHON, NODE]
+
+    ENVIRONMENT = {"PYTHONPATH": str(ROOT / "build/py"),
+                   "PYTHONUNBUFFERED": "1",
+                   "NODE_PATH": str(ROOT / "build/node/node_modules")}
+
     def __init__(self, command, path, *options):
+        self.scheme = "grpc://" if command in self.GRPC else ""
         self.command = [*command, f"unix:{path}", *options]
         self.address = f"unix:{path}"
+        self.passed = self.passed_as(self.address)
         self.output = bytearray()
+
+    def passed_as(self, name):
+        return self.scheme + name
 
     async def start(self):
         self.process = await asyncio.create_subprocess_exec(
             *map(str, self.command), start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": str(ROOT / "build/py"),
-                              "PYTHONUNBUFFERED": "1"})
+            env=os.environ | self.ENVIRONMENT)
         self._listening = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
         try:

@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from lib.certificate import Certificate
+from lib.fpm import PARAMETERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HERE = pathlib.Path(__file__).resolve().parent
@@ -29,7 +30,33 @@ HERE = pathlib.Path(__file__).resolve().parent
 BACKENDS = {
     "php": ["php", ROOT / "docs/examples/php/worker.php"],
     "python": [sys.executable, ROOT / "docs/examples/python/worker.py"],
+    "go": [ROOT / "build/bin/worker-go"],
+    "grpc-python": [sys.executable,
+                    ROOT / "docs/examples/grpc-python/worker.py"],
+    "node": ["node", ROOT / "docs/examples/node/worker.js"],
+    "php-http": [sys.executable, ROOT / "t/lib/fpm.py"],
 }
+
+# how nginx talks to them, if not in frames on a socket
+SCHEMES = {"go": "grpc://", "grpc-python": "grpc://", "node": "grpc://"}
+
+# those that speak FastCGI, with a server in nginx between, and keep nothing:
+# sessions do not notice when they die
+STATELESS = {"php-http": ROOT / "docs/examples/php-http/public/index.php"}
+
+BETWEEN = """\
+# HTTP with this nginx, FastCGI with PHP
+    server {{
+        listen unix:{sockets}/http;
+
+        access_log off;
+        client_max_body_size 4m;
+
+        location / {{
+            fastcgi_pass workers;
+{parameters}
+        }}
+    }}"""
 
 WORKERS = 2
 HOST = "127.0.0.1"
@@ -202,6 +229,21 @@ class Stack:
         temporary.write_text(json.dumps(self._settings()) + "\n")
         temporary.rename(self.directory / "demo.json")
 
+    @property
+    def stateless(self):
+        return self.backend in STATELESS
+
+    def _passed(self):
+        if self.stateless:
+            return f"http://unix:{self.sockets}/http:/"
+        return SCHEMES.get(self.backend, "") + "workers"
+
+    def _between(self):
+        if not self.stateless:
+            return ""
+        parameters = PARAMETERS.format(script=STATELESS[self.backend])
+        return BETWEEN.format(sockets=self.sockets, parameters=parameters)
+
     def _write_conf(self):
         root = ("# only because t/demo runs as root: other users may be unable"
                 " to read its files\nuser root;\n\n")
@@ -209,6 +251,8 @@ class Stack:
             "USER": root if os.getuid() == 0 else "",
             "MODULE": ROOT / "build/release/ngx_http_webtransport_module.so",
             "SOCKETS": self.sockets,
+            "WORKERS": self._passed(),
+            "BETWEEN": self._between(),
             "PAGE_PORT": self.page_port,
             "QUIC_PORT": self.quic_port,
             "PAGE": self.page,
@@ -279,7 +323,8 @@ class Stack:
             [*BACKENDS[self.backend],
              f"unix:{self.sockets}/worker-{number}", "--quiet"],
             PYTHONPATH=str(ROOT / "build/py"), PYTHONUNBUFFERED="1",
-            PYTHONDONTWRITEBYTECODE="1")
+            PYTHONDONTWRITEBYTECODE="1",
+            NODE_PATH=str(ROOT / "build/node/node_modules"))
         self.workers.append(worker)
         listening = asyncio.Event()
         supervisor = asyncio.create_task(self._supervise(worker, listening))
