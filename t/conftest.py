@@ -14,6 +14,7 @@ bad_network     factory of UDP proxies that lose, double and reorder packets
 browser         Chromium
 """
 
+import asyncio
 import gc
 import os
 import pathlib
@@ -74,8 +75,8 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture
-def nginx(request, build, certificate):
+@pytest_asyncio.fixture
+async def nginx(request, build, certificate):
     """Factory; see Nginx for the arguments.  After the test all are stopped,
     and their logs must be clean.  nginx.check(...) returns what "nginx -t"
     says of the same arguments."""
@@ -100,7 +101,8 @@ def nginx(request, build, certificate):
     yield start
 
     for ngx in started:
-        ngx.stop()
+        # it may wait for what this process has to do with a connection
+        await asyncio.to_thread(ngx.stop)
     complaints = [line for ngx in started for line in ngx.complaints()]
 
     if not complaints and not getattr(request.node, "failed", True):

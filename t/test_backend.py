@@ -208,6 +208,17 @@ async def test_reject_without_body_gets_the_page_of_nginx(nginx, client,
         assert session.status == 410
 
 
+@pytest.mark.parametrize("body", [b"", b"no"])
+@pytest.mark.parametrize("status", [408, 444, 494, 499])
+async def test_statuses_that_nginx_uses_itself_become_400(nginx, client,
+                                                          worker, status,
+                                                          body):
+    worker.accept = [w.reject(status, body=body)]
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        assert await conn.refused() == 400
+
+
 async def test_reject_is_the_last_command(nginx, client, worker):
     worker.accept = [w.reject(403), w.accept(), w.datagram(b"x")]
     ngx = nginx(passed(worker))

@@ -208,6 +208,8 @@ async def test_client_leaves_before_the_answer(nginx, client, worker, kind):
     ([w.accept(headers=[("wt-protocol", b'"a"')])], "worker sent the header"),
     ([w.accept(headers=[("sec-webtransport-http3-draft", b"draft02")])],
      "worker sent the header"),
+    ([w.accept(headers=[("a\nb\x1b\x85", b"x")])],
+     'worker sent the header "a?b???"'),
     ([w.accept(headers=[("x", b"a\r\nb: c")])], "worker sent the header"),
     ([w.accept(headers=[("x", b"a\0")])], "worker sent the header"),
     ([w.accept(headers=[("x", b"y")] * 65)],

@@ -255,6 +255,23 @@ async def test_long_response_headers(nginx, client, worker):
         await echoed(session, call)
 
 
+@pytest.mark.parametrize("count, size", [(1, 70000), (3000, 10)])
+async def test_response_headers_that_are_too_long(nginx, client, worker,
+                                                  count, size):
+    worker.accept = None
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session, other = conn.connect("/bad"), conn.connect("/good")
+        calls = [await worker.session(), await worker.session()]
+        bad, good = sorted(calls, key=lambda call: call.connect.path)
+        bad.respond([(f"x-{i}", "y" * size) for i in range(count)])
+        assert await session.outcome() >= 400
+        await ngx.wait_log(r"\[error\].*too large header")
+        good.send(w.accept())
+        assert await other.outcome() == 200
+        await echoed(other, good)
+
+
 async def test_interim_responses_are_skipped(nginx, client, worker):
     worker.accept = None
     ngx = nginx(passed(worker))
@@ -607,7 +624,7 @@ async def test_goaway_under_load(nginx, client, worker, refuse):
             await call.end()
         await ngx.until(lambda: first.lost, "the end of the first connection")
         assert not worker.connections[1].lost
-    assert "[error]" not in ngx.error_log()
+    assert ("[error]" in ngx.error_log()) == refuse
 
 
 async def test_goaway_before_the_answer(nginx, client, worker):

@@ -767,14 +767,8 @@ ngx_http_wt_batch_refused(ngx_http_wt_batch_t *batch, ngx_http_wt_lane_t *lane)
     reason.data = lane->reason;
     reason.len = ngx_strlen(lane->reason);
 
-    if (status >= NGX_HTTP_BAD_REQUEST
-        && status < NGX_HTTP_INTERNAL_SERVER_ERROR)
-    {
-        by = NGX_HTTP_WT_BY_WORKER;
-
-    } else {
-        by = NGX_HTTP_WT_BY_WORKER_LOST;
-    }
+    by = (status < NGX_HTTP_INTERNAL_SERVER_ERROR) ? NGX_HTTP_WT_BY_WORKER
+                                                   : NGX_HTTP_WT_BY_WORKER_LOST;
 
     ngx_http_wt_relay_left(batch->backend, by, status,
                            "worker did not take the session", &reason);

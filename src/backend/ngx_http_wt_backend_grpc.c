@@ -636,6 +636,14 @@ ngx_http_wt_grpc_end_handler(ngx_http_wt_h2_stream_t *st,
         call->ended = 1;
     }
 
+    if (how == NGX_HTTP_WT_H2_RESET) {
+
+        /* it did not mean to leave anything */
+
+        call->input.stalled = 0;
+        ngx_http_wt_grpc_input_free(&call->input);
+    }
+
     if (call->input.stalled) {
 
         /*

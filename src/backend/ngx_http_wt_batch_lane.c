@@ -306,7 +306,9 @@ ngx_http_wt_lane_again(ngx_http_wt_lane_t *lane)
         return NGX_DECLINED;
     }
 
-    delay = ngx_min(ngx_http_wt_lane_delay(lane), (ngx_msec_t) left);
+    delay = ngx_http_wt_lane_delay(lane);
+    delay = ngx_min(delay, (ngx_msec_t) left);
+
     after = ngx_min(lane->call.delay, NGX_HTTP_WT_LANE_MAX_AFTER);
 
     if (after > (ngx_msec_t) left) {

@@ -30,6 +30,9 @@
 /* how many reads before others get their turn */
 #define NGX_HTTP_WT_HTTP_READS     16
 
+/* the longest Retry-After, in seconds */
+#define NGX_HTTP_WT_HTTP_AFTER     3600
+
 /* what is quoted of a content type */
 #define NGX_HTTP_WT_HTTP_TYPE      64
 
@@ -884,8 +887,8 @@ ngx_http_wt_http_parse_status(ngx_http_wt_http_t *http)
         return NGX_AGAIN;
     }
 
-    if (rc != NGX_OK) {
-        return ngx_http_wt_http_fail(http, "the answer is not HTTP");
+    if (rc != NGX_OK || r->http_major != 1) {
+        return ngx_http_wt_http_fail(http, "the answer is not HTTP/1");
     }
 
     http->answer.state = NGX_HTTP_WT_HTTP_FIELDS;
@@ -1059,13 +1062,22 @@ ngx_http_wt_http_field_connection(ngx_http_wt_http_t *http, ngx_str_t *value)
 static ngx_int_t
 ngx_http_wt_http_field_after(ngx_http_wt_http_t *http, ngx_str_t *value)
 {
-    ngx_int_t  n;
+    ngx_int_t   n;
+    ngx_uint_t  i;
 
-    n = ngx_atoi(value->data, value->len);
+    n = 0;
 
-    if (n > 0) {
-        http->call->delay = (ngx_msec_t) ngx_min(n, 3600) * 1000;
+    for (i = 0; i < value->len; i++) {
+
+        if (value->data[i] < '0' || value->data[i] > '9') {
+            return NGX_OK;
+        }
+
+        n = ngx_min(10 * n + value->data[i] - '0',
+                    NGX_HTTP_WT_HTTP_AFTER);
     }
+
+    http->call->delay = (ngx_msec_t) n * 1000;
 
     return NGX_OK;
 }
@@ -1170,6 +1182,13 @@ ngx_http_wt_http_error(ngx_http_wt_http_t *http)
 
     ngx_http_wt_http_close(http);
 
+    if (code != NGX_HTTP_BAD_GATEWAY && code != NGX_HTTP_GATEWAY_TIME_OUT) {
+
+        /* it was not handled: those two come from a proxy, which cannot know */
+
+        call->sent = 0;
+    }
+
     switch (code) {
 
     case NGX_HTTP_SERVICE_UNAVAILABLE:
@@ -1193,11 +1212,7 @@ ngx_http_wt_http_error(ngx_http_wt_http_t *http)
 
     default:
 
-        /* it was not handled, so there is nothing to be undone */
-
-        call->sent = 0;
-
-        if (code < NGX_HTTP_BAD_REQUEST || code > 599) {
+        if (code > 599) {
             code = NGX_HTTP_BAD_GATEWAY;
         }
 

@@ -12,8 +12,14 @@
 #include <ngx_http_wt_upstream.h>
 
 
+/* how much of a name is told */
+#define NGX_HTTP_WT_COMMAND_NAME  64
+
+
 static ngx_int_t ngx_http_wt_command_headers(ngx_http_wt_backend_t *b,
     ngx_http_wt_header_t *dst, ngx_http_wt_msg_header_t *src, ngx_uint_t n);
+static void ngx_http_wt_command_bad_header(ngx_http_wt_backend_t *b,
+    ngx_str_t *name);
 static ngx_uint_t ngx_http_wt_command_header_valid(
     ngx_http_wt_msg_header_t *h);
 
@@ -152,10 +158,7 @@ ngx_http_wt_command_headers(ngx_http_wt_backend_t *b,
     for (i = 0; i < n; i++) {
 
         if (!ngx_http_wt_command_header_valid(&src[i])) {
-            ngx_http_wt_relay_violation(b, "worker sent the header \"%*s\", "
-                                        "which is invalid or not its to send",
-                                        ngx_min(src[i].name.len, 64),
-                                        src[i].name.data);
+            ngx_http_wt_command_bad_header(b, &src[i].name);
             return NGX_ERROR;
         }
 
@@ -164,6 +167,26 @@ ngx_http_wt_command_headers(ngx_http_wt_backend_t *b,
     }
 
     return NGX_OK;
+}
+
+
+/* what is wrong with the name must not be wrong with the log as well */
+
+static void
+ngx_http_wt_command_bad_header(ngx_http_wt_backend_t *b, ngx_str_t *name)
+{
+    size_t  i, len;
+    u_char  text[NGX_HTTP_WT_COMMAND_NAME];
+
+    len = ngx_min(name->len, NGX_HTTP_WT_COMMAND_NAME);
+
+    for (i = 0; i < len; i++) {
+        text[i] = (name->data[i] < 0x20 || name->data[i] > 0x7e)
+                      ? '?' : name->data[i];
+    }
+
+    ngx_http_wt_relay_violation(b, "worker sent the header \"%*s\", which is "
+                                "invalid or not its to send", len, text);
 }
 
 

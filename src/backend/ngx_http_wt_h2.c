@@ -468,8 +468,9 @@ ngx_http_wt_h2_on_goaway(ngx_http_wt_h2_t *h2, const nghttp2_goaway *goaway)
 
     h2->goaway = 1;
 
-    level = (goaway->error_code == NGHTTP2_NO_ERROR) ? NGX_LOG_INFO
-                                                     : NGX_LOG_ERR;
+    level = (goaway->error_code != NGHTTP2_NO_ERROR
+             || (!h2->used && h2->host->nwaiting)) ? NGX_LOG_ERR
+                                                   : NGX_LOG_INFO;
 
     ngx_log_error(level, &h2->log, 0,
                   "webtransport worker sent GOAWAY, error %uD (%s), "

@@ -46,6 +46,7 @@ static u_char *ngx_http_wt_h2_fill(ngx_http_wt_h2_t *h2, u_char *buf,
     size_t size);
 static void ngx_http_wt_h2_fail(ngx_http_wt_h2_t *h2, ngx_err_t err,
     const char *reason);
+static ngx_uint_t ngx_http_wt_h2_needed(ngx_http_wt_h2_t *h2);
 static void ngx_http_wt_h2_settle(ngx_http_wt_h2_t *h2);
 static void ngx_http_wt_h2_rest(ngx_http_wt_h2_t *h2);
 static void ngx_http_wt_h2_end(ngx_http_wt_h2_t *h2);
@@ -465,8 +466,6 @@ ngx_http_wt_h2_invalid(ngx_http_wt_h2_t *h2, const char *reason, size_t len)
 }
 
 
-/* A worker that has nothing to do for us may go. */
-
 static void
 ngx_http_wt_h2_fail(ngx_http_wt_h2_t *h2, ngx_err_t err, const char *reason)
 {
@@ -480,10 +479,20 @@ ngx_http_wt_h2_fail(ngx_http_wt_h2_t *h2, ngx_err_t err, const char *reason)
 
     h2->logged = 1;
 
-    level = (h2->ready && ngx_queue_empty(&h2->streams)) ? NGX_LOG_INFO
-                                                         : NGX_LOG_ERR;
+    level = ngx_http_wt_h2_needed(h2) ? NGX_LOG_ERR : NGX_LOG_INFO;
 
     ngx_log_error(level, &h2->log, err, "%s", reason);
+}
+
+
+/* a worker that has nothing to do for us may go */
+
+static ngx_uint_t
+ngx_http_wt_h2_needed(ngx_http_wt_h2_t *h2)
+{
+    return !h2->ready
+           || (!h2->used && h2->host->nwaiting)
+           || !ngx_queue_empty(&h2->streams);
 }
 
 
@@ -527,21 +536,25 @@ ngx_http_wt_h2_rest(ngx_http_wt_h2_t *h2)
     ngx_connection_t       *c;
     ngx_http_wt_h2_host_t  *host;
 
-    if (h2->idle || h2->start || h2->broken) {
+    if (h2->start || h2->broken) {
         return;
     }
 
     host = h2->host;
 
+    if (nghttp2_session_want_write(h2->session)) {
+
+        /*
+         * An RST_STREAM has to be sent.  h2->nstreams would not do: it counts
+         * requests, too, that were given up before the peer allowed them.
+         */
+
+        return;
+    }
+
     if (h2->goaway || !nghttp2_session_check_request_allowed(h2->session)) {
 
-        /* nghttp2 may hold requests back that were given up */
-
-        if (nghttp2_session_want_write(h2->session)) {
-            return;
-        }
-
-        if (h2->used) {
+        if (h2->used || h2->idle) {
             ngx_http_wt_h2_shutdown(h2);
             return;
         }
@@ -552,7 +565,7 @@ ngx_http_wt_h2_rest(ngx_http_wt_h2_t *h2)
         return;
     }
 
-    if (h2->nstreams || host->nwaiting) {
+    if (h2->idle || host->nwaiting) {
         return;
     }
 

@@ -107,8 +107,8 @@ struct ngx_http_wt_h2_s {
 #define NGX_HTTP_WT_H2_HEADER   9
 #define NGX_HTTP_WT_H2_FRAME    (16384 + 64)
 
-/* the longest list of fields, as RFC 9113 counts them: in SETTINGS, too */
-#define NGX_HTTP_WT_H2_FIELDS   16384
+/* the longest list of fields, as RFC 9113 counts them: told in SETTINGS */
+#define NGX_HTTP_WT_H2_FIELDS   65536
 
 
 /* ngx_http_wt_h2_pool.c */

@@ -32,6 +32,8 @@ static ngx_int_t ngx_http_wt_upstream_open(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_choose(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up,
     ngx_int_t rc);
+static ngx_int_t ngx_http_wt_upstream_name(ngx_http_wt_upstream_t *up,
+    ngx_str_t *name);
 static void ngx_http_wt_upstream_connected(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_next(ngx_http_wt_upstream_t *up,
     ngx_uint_t status);
@@ -247,8 +249,11 @@ ngx_http_wt_upstream_choose(ngx_http_wt_upstream_t *up)
         ngx_http_wt_upstream_close(up);
     }
 
-    if (rc == NGX_BUSY || rc == NGX_ERROR) {
-        return rc;
+    if (rc != NGX_OK && rc != NGX_DONE) {
+
+        /* a balancer of somebody else's may say anything */
+
+        return (rc == NGX_ERROR) ? NGX_ERROR : NGX_BUSY;
     }
 
     if (up->open(up->data, &u->peer) != NGX_OK) {
@@ -271,12 +276,10 @@ ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up, ngx_int_t rc)
     err = ngx_socket_errno;
     u = up->request->upstream;
 
-    if (rc != NGX_ERROR && u->peer.name) {
-        u->state->peer = u->peer.name;
-
-        if (up->backend) {
-            *up->backend = *u->peer.name;
-        }
+    if (rc != NGX_ERROR && u->peer.name && u->state->peer == NULL
+        && ngx_http_wt_upstream_name(up, u->peer.name) != NGX_OK)
+    {
+        rc = NGX_ERROR;
     }
 
     switch (rc) {
@@ -324,7 +327,7 @@ ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up, ngx_int_t rc)
 
     case NGX_BUSY:
         ngx_http_wt_upstream_log(up, 0, "no live workers in %V",
-                                 u->peer.name);
+                                 &up->conf->upstream->host);
 
         ngx_http_wt_upstream_failed(up, NGX_HTTP_BAD_GATEWAY);
         return NGX_OK;
@@ -333,6 +336,40 @@ ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up, ngx_int_t rc)
         ngx_http_wt_upstream_failed(up, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return NGX_OK;
     }
+}
+
+
+/*
+ * The name is copied: a peer that was resolved may be gone, with its memory,
+ * when the access log is written.
+ */
+
+static ngx_int_t
+ngx_http_wt_upstream_name(ngx_http_wt_upstream_t *up, ngx_str_t *name)
+{
+    ngx_str_t   *copy;
+    ngx_pool_t  *pool;
+
+    pool = up->request->pool;
+
+    copy = ngx_palloc(pool, sizeof(ngx_str_t));
+    if (copy == NULL) {
+        return NGX_ERROR;
+    }
+
+    copy->len = name->len;
+    copy->data = ngx_pstrdup(pool, name);
+    if (copy->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    up->request->upstream->state->peer = copy;
+
+    if (up->backend) {
+        *up->backend = *copy;
+    }
+
+    return NGX_OK;
 }
 
 

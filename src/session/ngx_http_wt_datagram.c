@@ -39,7 +39,10 @@ ngx_http_wt_datagram_queue_push(ngx_http_wt_datagram_queue_t *q, uint64_t id,
     dg->id = id;
     dg->expires = ttl ? ngx_max(ngx_current_msec + ttl, 1) : 0;
     dg->len = len;
-    ngx_memcpy(dg->data, data, len);
+
+    if (len) {
+        ngx_memcpy(dg->data, data, len);
+    }
 
     ngx_queue_insert_tail(&q->queue, &dg->queue);
     q->n++;

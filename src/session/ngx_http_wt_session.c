@@ -305,6 +305,14 @@ ngx_http_wt_session_reject(ngx_http_wt_session_t *s, ngx_http_wt_by_e by,
 
     ngx_http_wt_session_finish(s, by, 0, NULL);
 
+    if (status == NGX_HTTP_REQUEST_TIME_OUT || status == NGX_HTTP_CLOSE
+        || (status >= NGX_HTTP_NGINX_CODES && status < 500))
+    {
+        /* nginx has a use of its own for these, and sends no response */
+
+        status = NGX_HTTP_BAD_REQUEST;
+    }
+
     s->reject_status = status;
 
     if (n || (body && body->len)) {

@@ -24,7 +24,7 @@ from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
 from lib.client import TIMEOUT
-from lib.worker import StreamListener, WorkerSession
+from lib.worker import StreamListener, WorkerSession, abort_connection
 
 INITIAL_WINDOW_SIZE = SettingCodes.INITIAL_WINDOW_SIZE
 MAX_CONCURRENT_STREAMS = SettingCodes.MAX_CONCURRENT_STREAMS
@@ -321,7 +321,7 @@ class H2Connection:
         self.writer.close()
 
     def abort(self):
-        self.writer.transport.abort()
+        abort_connection(self.writer)
 
 
 class H2Server(StreamListener):
@@ -392,4 +392,4 @@ class RawServer(StreamListener):
 
     def _abort(self):
         for writer in self._writers:
-            writer.transport.abort()
+            abort_connection(writer)

@@ -101,6 +101,12 @@ def framed(message):
     return len(message).to_bytes(4, "big") + message
 
 
+def abort_connection(writer):
+    """Closes a connection with a reset, if it is not closed yet."""
+    with contextlib.suppress(AttributeError):   # TLS, and it is
+        writer.transport.abort()
+
+
 # configurations
 
 def passed(worker, more=""):
@@ -323,7 +329,7 @@ class SocketSession(WorkerSession):
 
     def kill(self):
         """Closes the connection with a reset."""
-        self.writer.transport.abort()
+        abort_connection(self.writer)
 
 
 class Listener:
@@ -439,7 +445,7 @@ class StreamListener(Listener):
 
     async def _accepted(self, reader, writer):
         if self.server is None:
-            writer.transport.abort()
+            abort_connection(writer)
         else:
             await self._connection(reader, writer)
 

@@ -8,7 +8,8 @@ for streams run here, too, BatchSession does not answer at once:
 - with every answer goes a ping, and nginx asks for it with its pong: there is
   always a call that can carry the next command.
 
-With session.poll = False it does neither, for tests that count batches.
+With session.poll = False it waits only while there may be something to say,
+and says nothing by itself, for tests that count batches.
 """
 
 import asyncio
@@ -65,9 +66,9 @@ class BatchSession(WorkerSession):
     address     session_id and seq are in the answer
     """
 
-    def __init__(self, listener):
+    def __init__(self, size):
         super().__init__()
-        self._listener = listener
+        self._size = size
         self.poll = True
         self.hold = False
         self.address = True
@@ -78,27 +79,35 @@ class BatchSession(WorkerSession):
         self._waiting = 0
         self._over = False
 
-    def deliver(self, call):
+        # calls not yet answered; a ping is on its way
+        self._open = 0
+        self._polled = False
+
+    def deliver(self, call, listener):
         """A batch came, perhaps once more; returns a task that gives the
         answer, the same for all."""
         self.calls.append(call)
         task = self.answers.get(call.seq)
         if task is None:
-            task = self._listener._task(self._handle(call))
+            self._received(call.message)
+        if task is None or task.cancelled():    # the worker was stopped
+            task = listener._task(self._handle(call))
             self.answers[call.seq] = task
         return task
 
     async def _handle(self, call):
-        self._received(call.message)
         if all(kind == "datagram" for kind in call.kinds):
             await self._running.wait()
             return b""
+        self._open += 1
         await self._until_ready(call)
+        self._open -= 1
         return self._answer(call)
 
     def _event(self, event):
         kind = event.WhichOneof("kind")
         if kind == "pong" and event.pong.id == POLL:
+            self._polled = False
             return
         if kind == "closed":
             self._over = True
@@ -120,10 +129,14 @@ class BatchSession(WorkerSession):
             return False
         if self._queue or self._over:
             return True
-        if self.hold or "connect" in call.kinds:
+        if "connect" in call.kinds:
+            return False
+        if quiet and not self.poll:
+            return True
+        if self.hold:
             return False
         if not self.poll:
-            return True
+            return age >= HOLD
         return age >= HOLD or self._waiting > 0 and (not quiet
                                                      or age >= BREATH)
 
@@ -149,7 +162,7 @@ class BatchSession(WorkerSession):
             parts.append(self._queue.popleft())
         limit = self.connect.max_command if self.connect else 65536
         poll = self.poll and not self._over
-        size = self._listener.size
+        size = self._size
         room = limit - 20 - sum(map(size, parts))
         if room < 0:
             parts = parts[-1:]
@@ -159,6 +172,7 @@ class BatchSession(WorkerSession):
         if poll and room >= 0:
             parts.append(pb.CommandBatch(commands=[ping(POLL)])
                          .SerializeToString())
+            self._polled = True
         if self._over:
             self._end()
         self._changed.set()
@@ -167,6 +181,12 @@ class BatchSession(WorkerSession):
     def send_message(self, message):
         self._queue.append(message)
         self._changed.set()
+
+    async def sync(self, *args):
+        """Without polls there may be no call that could carry anything, and
+        all there was has run."""
+        if self.poll or self._open or self._polled:
+            await super().sync(*args)
 
     async def drain(self, timeout=TIMEOUT):
         async with asyncio.timeout(timeout):
@@ -207,12 +227,16 @@ class BatchListener(Listener):
             if fault is not None:
                 await fault(call)
                 return None
-        return await asyncio.shield(self._session(call).deliver(call))
+        return await self.answer(call)
+
+    async def answer(self, call):
+        """What its session answers."""
+        return await asyncio.shield(self._session(call).deliver(call, self))
 
     def _session(self, call):
         session = self._table.get(call.batch.session_id)
         if session is None:
-            session = BatchSession(self)
+            session = BatchSession(self.size)
             self._table[call.batch.session_id] = session
             if "connect" in call.kinds:
                 self.sessions.append(session)

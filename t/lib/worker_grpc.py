@@ -182,6 +182,7 @@ class GrpcWorker(GrpcListener):
 class UnaryCall(Call):
     """A call of Worker.Deliver.
 
+    peer        address of nginx
     time_left   seconds until its deadline, when it came; None: it has none
     answer      bytes for nginx, if a fault is to answer
     """
@@ -192,6 +193,7 @@ class UnaryCall(Call):
             [(k, v) for k, v in context.invocation_metadata()])
         self.context = context
         self.time_left = context.time_remaining()
+        self.peer = context.peer()
         self.answer = b""
 
     async def finish(self, code, message="", trailers=()):

@@ -10,7 +10,7 @@ import contextlib
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
-from lib.worker import StreamListener, pb
+from lib.worker import StreamListener, abort_connection, pb
 from lib.worker_batch import BatchListener, Call
 
 JSON = "application/json"
@@ -71,7 +71,7 @@ class HttpCall(Call):
     def abort(self):
         """Closes it with a reset."""
         self.keep = False
-        self.writer.transport.abort()
+        abort_connection(self.writer)
 
 
 class HttpWorker(StreamListener, BatchListener):
@@ -160,7 +160,7 @@ class HttpWorker(StreamListener, BatchListener):
 
     def _abort(self):
         for writer in self.open:
-            writer.transport.abort()
+            abort_connection(writer)
 
 
 def reply(status=200, body=b"", headers=(), type=JSON):
