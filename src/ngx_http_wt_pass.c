@@ -344,7 +344,7 @@ ngx_http_wt_merge_backend_conf(ngx_conf_t *cf,
                               NGX_HTTP_WT_FORMAT_JSON);
     ngx_conf_merge_uint_value(conf->unary_error, prev->unary_error,
                               NGX_HTTP_WT_UNARY_CLOSE);
-    ngx_conf_merge_msec_value(conf->unary_timeout, prev->unary_timeout, 30000);
+    ngx_conf_merge_msec_value(conf->unary_timeout, prev->unary_timeout, 60000);
     ngx_conf_merge_msec_value(conf->grpc_keepalive, prev->grpc_keepalive,
                               60000);
     ngx_conf_merge_ptr_value(conf->user, prev->user, NULL);

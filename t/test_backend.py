@@ -13,7 +13,7 @@ import pytest
 
 from lib import worker as w
 from lib.client import TIMEOUT, StreamReset
-from lib.sessions import opened, take
+from lib.sessions import echo_hundred_times, opened, take
 from lib.wire import *
 from lib.worker import framed, passed, pb, server, upstream
 
@@ -1196,18 +1196,6 @@ async def test_hundred_sessions_at_once(nginx, client, worker):
         assert answers == [b"%d" % i * 1000 for i in range(100)]
         await asyncio.gather(*tasks)
     await ngx.idle()
-
-
-async def echo_hundred_times(ngx, client):
-    async with contextlib.AsyncExitStack() as stack:
-        conns = [await stack.enter_async_context(client(ngx))
-                 for _ in range(10)]
-        sessions = await asyncio.gather(*[
-            conn.session("/echo") for conn in conns for _ in range(10)])
-        answers = await asyncio.gather(*[
-            session.echo(b"%d" % i * 1000) for i, session
-            in enumerate(sessions)])
-        assert answers == [b"%d" % i * 1000 for i in range(100)]
 
 
 @socket_only

@@ -83,6 +83,22 @@ async def test_authority_nobody_trusts(nginx, client, workers, authority,
     assert not worker.sessions
 
 
+@pytest.mark.parametrize("depth, good", [(1, False), (3, True)])
+@pytest.mark.kinds("http_backend")
+async def test_depth_of_a_chain(nginx, client, workers, authority, tmp_path,
+                                depth, good):
+    middle = Authority(tmp_path, "middle", authority)
+    lower = Authority(tmp_path, "lower", middle)
+    worker = await workers(tls=lower.issue("app.test"))
+    more = trusting(authority, f"""webtransport_ssl_name app.test;
+        webtransport_ssl_verify_depth {depth};""")
+    ngx = nginx(passed(worker, more))
+    if good:
+        await works(ngx, client, worker)
+    else:
+        await distrusted(ngx, client, WRONG)
+
+
 async def test_expired_certificate(nginx, client, workers, authority):
     worker = await workers(tls=authority.issue("app.test", days=-1))
     more = trusting(authority, "webtransport_ssl_name app.test;")

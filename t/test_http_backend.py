@@ -246,6 +246,9 @@ async def test_worker_closes_idle_connections(nginx, client, worker):
         backend = quiet(await worker.session())
         for how in ("close", "abort"):
             await backend.sync()
+            await conn.ping()
+            await backend.settle()
+            await conn.ping()
             for writer in list(worker.open):
                 getattr(writer if how == "close" else writer.transport, how)()
             await conn.ping()
@@ -283,7 +286,7 @@ async def test_idle_connections_do_not_outlive_nginx(nginx, client, worker):
         session.close()
         await session.closed()
     start = time.monotonic()
-    ngx.stop()
+    await asyncio.to_thread(ngx.stop)
     assert time.monotonic() - start < TIMEOUT / 2
     await ngx.until(lambda: not worker.open, "connections to be closed")
 
@@ -336,8 +339,10 @@ async def test_content_types_of_protobuf(nginx, client, workers, type):
 
 @pytest.mark.parametrize("empty", [
     reply(204), reply(200, b""), reply(200, b"", type=None),
-    reply(200, b"{}"), reply(200, b" \r\n"), reply(202, b"")],
-    ids=["204", "200", "200 without type", "no commands", "blank", "202"])
+    reply(200, b"{}"), reply(200, b"[]"), reply(200, b" \r\n"),
+    reply(202, b"")],
+    ids=["204", "200", "200 without type", "no commands", "empty array",
+         "blank", "202"])
 async def test_answers_without_commands(nginx, client, worker, empty):
     async with opened(nginx, client, worker) as (session, backend):
         quiet(backend)
@@ -507,8 +512,7 @@ async def test_status_before_accept(nginx, client, worker, status):
         assert got == status
     line = await ngx.logged(status=str(got), close_by="worker"
                             if status < 500 else "worker_lost")
-    level = "info" if status < 500 else "error"
-    await ngx.wait_log(rf"\[{level}\].*{re.escape(line['session_id'])}: .*"
+    await ngx.wait_log(rf"\[error\].*{re.escape(line['session_id'])}: .*"
                        rf"\b{status}\b")
 
 
@@ -527,7 +531,7 @@ async def test_retry_after(nginx, client, worker):
 @pytest.mark.parametrize("value", [
     "-1", "x", "", "99999999999999999999", "Fri, 31 Dec 1999 23:59:59 GMT"])
 async def test_strange_retry_after(nginx, client, worker, value):
-    """As if it were not there, or there is no use in waiting."""
+    """As if it were not there, or as long as there is time."""
     ngx = nginx(passed(worker, "webtransport_unary_timeout 1s;"))
     async with client(ngx) as conn:
         session = await conn.session()
@@ -536,11 +540,10 @@ async def test_strange_retry_after(nginx, client, worker, value):
         worker.faults.append(reply(503, headers=[("Retry-After", value)]))
         before = len(worker.calls)
         session.open_uni().write(b"x")
-        if value.isdigit():
-            assert (await session.closed())[0] == WORKER_LOST
-        else:
-            calls = await worker.next_calls(before + 2)
-            assert calls[before].seq == calls[before + 1].seq
+        calls = (await worker.next_calls(before + 2))[before:]
+        assert calls[0].seq == calls[1].seq
+        if value.isdigit():     # one last time, at the end of all patience
+            assert calls[1].time - calls[0].time > 0.9
 
 
 # ---- JSON that is good ------------------------------------------------------
@@ -639,7 +642,6 @@ async def test_reject_in_json(nginx, client, worker):
 # ---- JSON that is not -------------------------------------------------------
 
 WRONG = {
-    "empty brackets": "[]",
     "a string": '"commands"',
     "truncated": '{"commands":[{"accept":{}}',
     "more": '{"commands":[]} {}',
@@ -692,7 +694,7 @@ async def test_json_messages_however_they_are_split(nginx, client, worker,
                                                     framing):
     """A worker without a memory gets whole messages."""
     messages = [json.dumps({"n": i, "text": "\u00e4\"\\" * i}).encode()
-                for i in range(4)]
+                for i in range(3)]
     if framing == "length":
         wire = b"".join(len(m).to_bytes(4) + m for m in messages)
     elif framing == "lines":
@@ -701,7 +703,6 @@ async def test_json_messages_however_they_are_split(nginx, client, worker,
         messages, wire = messages[-1:], messages[-1]
     more = f"webtransport_framing {framing};"
     async with opened(nginx, client, worker, more) as (session, backend):
-        quiet(backend)
         for cut in range(len(wire)):
             stream = session.open_uni()
             stream.write(wire[:cut])

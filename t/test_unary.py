@@ -300,7 +300,7 @@ NOT_RETRIED = {
        for code in (301, 400, 401, 403, 404, 405, 409, 413, 500, 501, 505)},
     "malformed": GARBAGE,
     "too long": {"unary": worker_grpc.answer(bytes(70000)),
-                 "http_backend": worker_http.reply(200, b" " * 500000)},
+                 "http_backend": worker_http.reply(200, b" " * 600000)},
 }
 
 
@@ -410,7 +410,7 @@ async def test_retries_have_an_end(nginx, client, worker, kind, unary_error):
         worker.faults.clear()
         assert 2 <= len(tries) < 30
         gaps = [b.time - a.time for a, b in zip(tries, tries[1:])]
-        assert gaps[-1] >= gaps[0] * 0.8
+        assert max(gaps) >= 2 * gaps[0]
         if unary_error == "close":
             assert (await session.closed())[0] == WORKER_LOST
         else:
@@ -591,10 +591,12 @@ async def test_worker_of_a_pool_dies(nginx, client, workers):
         session = await conn.session()
         backend = await one.session()
         await echoed(session, backend)
+        await backend.settle()
         await two.stop()
         for _ in range(5):
             await echoed(session, backend)
         await two.start()
+        await backend.settle()
         await one.stop()
         for _ in range(5):
             await echoed(session, backend)

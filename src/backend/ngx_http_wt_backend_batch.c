@@ -25,6 +25,12 @@
 /* answers that wait, counted in the longest ones */
 #define NGX_HTTP_WT_BATCH_WAIT   4
 
+/*
+ * How many sessions may be over while their last batches are still on the way.
+ * Each has a connection to a worker, so it is a share of those that there are.
+ */
+#define ngx_http_wt_batch_max_left()  (ngx_cycle->connection_n / 4 + 1)
+
 #define ngx_http_wt_batch_log(level, batch, fmt, ...)                         \
     ngx_log_error(level, &(batch)->log, 0,                                    \
                   "webtransport session %V: " fmt, &(batch)->id, ##__VA_ARGS__)
@@ -72,6 +78,8 @@ typedef struct {
     uint64_t                    last_seq;
 
     unsigned                    known:1;     /* a worker may know of it */
+    unsigned                    counted:1;   /* among those without session */
+    unsigned                    overdue:1;   /* there are too many of them */
 } ngx_http_wt_batch_t;
 
 
@@ -94,6 +102,8 @@ static void ngx_http_wt_batch_ended(ngx_http_wt_lane_t *lane,
     ngx_http_wt_call_end_e how);
 static void ngx_http_wt_batch_answered(ngx_http_wt_batch_t *batch,
     ngx_http_wt_lane_t *lane);
+static ngx_int_t ngx_http_wt_batch_pass(void *data,
+    ngx_http_wt_command_t *cmd);
 static ngx_int_t ngx_http_wt_batch_check(ngx_http_wt_batch_t *batch,
     ngx_http_wt_lane_t *lane);
 static void ngx_http_wt_batch_facts(ngx_http_wt_batch_t *batch,
@@ -135,6 +145,9 @@ const ngx_http_wt_transport_t  ngx_http_wt_batch = {
     ngx_http_wt_batch_resume,
     ngx_http_wt_batch_close
 };
+
+
+static ngx_uint_t  ngx_http_wt_batch_left;
 
 
 /* events are a message without anything in between */
@@ -388,6 +401,7 @@ ngx_http_wt_batch_send(ngx_http_wt_backend_t *b)
 
     lane->seq = batch->seq;
     lane->repeat = b->accepted;
+    lane->call.first = !b->accepted;
 
     ngx_http_wt_lane_start(lane);
 
@@ -519,6 +533,7 @@ ngx_http_wt_batch_ended(ngx_http_wt_lane_t *lane, ngx_http_wt_call_end_e how)
     }
 
     if (ngx_http_wt_batch_check(batch, lane) != NGX_OK) {
+        lane->call.status = NGX_HTTP_BAD_GATEWAY;
         ngx_http_wt_batch_failed(batch, lane);
         return;
     }
@@ -568,19 +583,32 @@ ngx_http_wt_batch_answered(ngx_http_wt_batch_t *batch,
 }
 
 
+static ngx_int_t
+ngx_http_wt_batch_pass(void *data, ngx_http_wt_command_t *cmd)
+{
+    return NGX_OK;
+}
+
+
 /* NGX_ERROR with the reason in the lane: it is not an answer to this batch */
 
 static ngx_int_t
 ngx_http_wt_batch_check(ngx_http_wt_batch_t *batch, ngx_http_wt_lane_t *lane)
 {
-    uint64_t    seq;
-    ngx_str_t   id, *response;
+    uint64_t     seq;
+    ngx_str_t    id, *response;
+    const char  *err;
 
     response = &lane->call.response;
 
+    /* all of it, before any of it is run */
+
     if (ngx_http_wt_msg_commands_head(response->data, response->len, &id,
                                       &seq)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_http_wt_msg_parse_commands(response->data, response->len,
+                                          ngx_http_wt_batch_pass, NULL, &err)
+           != NGX_OK)
     {
         ngx_cpystrn(lane->reason, (u_char *) "the answer is malformed",
                     NGX_HTTP_WT_LANE_REASON);
@@ -794,7 +822,7 @@ ngx_http_wt_batch_given_up(ngx_http_wt_batch_t *batch,
     ngx_http_wt_batch_log(NGX_LOG_ERR, batch,
                           "%s: batch %uL was given up after %ui attempts, the "
                           "last at worker \"%V\": %s", what, lane->seq,
-                          lane->attempts, &lane->call.peer, lane->reason);
+                          lane->attempts, &lane->peer, lane->reason);
 }
 
 
@@ -806,7 +834,7 @@ ngx_http_wt_batch_dropped(ngx_http_wt_batch_t *batch, ngx_http_wt_lane_t *lane)
     ngx_http_wt_batch_log(NGX_LOG_INFO, batch,
                           "%ui datagrams of batch %uL were dropped at worker "
                           "\"%V\": %s", lane->nevents, lane->seq,
-                          &lane->call.peer, lane->reason);
+                          &lane->peer, lane->reason);
 }
 
 
@@ -836,6 +864,13 @@ ngx_http_wt_batch_ready(ngx_http_wt_lane_t *lane)
     ngx_http_wt_batch_t  *batch;
 
     batch = lane->data;
+
+    if (batch->backend == NULL) {
+
+        /* the session has ended in this turn; an event is posted */
+
+        return;
+    }
 
     ngx_http_wt_batch_datagrams(batch->backend);
 }
@@ -935,6 +970,14 @@ ngx_http_wt_batch_close(ngx_http_wt_backend_t *b)
     b->link = NULL;
     batch->backend = NULL;
 
+    if (ngx_http_wt_batch_left < ngx_http_wt_batch_max_left()) {
+        batch->counted = 1;
+        ngx_http_wt_batch_left++;
+
+    } else {
+        batch->overdue = 1;
+    }
+
     ngx_http_wt_lane_hurry(&batch->streams);
 
     ngx_post_event(&batch->event, &ngx_posted_events);
@@ -983,6 +1026,19 @@ ngx_http_wt_batch_finish(ngx_http_wt_batch_t *batch)
 
     lane = &batch->streams;
 
+    if (batch->overdue && (batch->known || lane->sent || lane->call.sent)) {
+        ngx_http_wt_batch_log(NGX_LOG_ERR, batch,
+                              "Closed could not be delivered: the last batches "
+                              "of %ui sessions are still on the way",
+                              ngx_http_wt_batch_left);
+    }
+
+    if (batch->overdue) {
+        ngx_http_wt_lane_free(lane);
+        ngx_http_wt_batch_destroy(batch);
+        return;
+    }
+
     if (lane->state == NGX_HTTP_WT_LANE_ENDED) {
         ngx_http_wt_lane_free(lane);
     }
@@ -1000,6 +1056,7 @@ ngx_http_wt_batch_finish(ngx_http_wt_batch_t *batch)
     lane->events = batch->last.start;
     lane->seq = batch->last_seq;
     lane->repeat = 1;
+    lane->call.first = 0;
 
     lane->call.body[0].data = batch->last_prefix;
     lane->call.body[0].len = batch->last_prefix_len;
@@ -1023,6 +1080,10 @@ ngx_http_wt_batch_destroy(ngx_http_wt_batch_t *batch)
 
     if (batch->event.posted) {
         ngx_delete_posted_event(&batch->event);
+    }
+
+    if (batch->counted) {
+        ngx_http_wt_batch_left--;
     }
 
     if (batch->last_prefix) {

@@ -113,7 +113,10 @@ struct ngx_http_wt_lane_s {
     ngx_msec_t                 until;
     ngx_msec_t                 backoff;
 
+    /* of the latest failure */
     u_char                     reason[NGX_HTTP_WT_LANE_REASON];
+    ngx_str_t                  peer;
+    u_char                     peer_data[NGX_SOCKADDR_STRLEN];
 
     unsigned                   repeat:1;     /* until the deadline */
     unsigned                   last:1;       /* which ends the call, too */

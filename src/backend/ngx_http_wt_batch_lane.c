@@ -37,6 +37,7 @@ static void ngx_http_wt_lane_done(ngx_http_wt_call_t *call,
 static void ngx_http_wt_lane_handler(ngx_event_t *ev);
 static void ngx_http_wt_lane_watch(ngx_http_wt_lane_t *lane);
 static void ngx_http_wt_lane_called(ngx_http_wt_lane_t *lane);
+static void ngx_http_wt_lane_peer(ngx_http_wt_lane_t *lane);
 static ngx_int_t ngx_http_wt_lane_again(ngx_http_wt_lane_t *lane);
 static ngx_msec_t ngx_http_wt_lane_delay(ngx_http_wt_lane_t *lane);
 static void ngx_http_wt_lane_wait(ngx_http_wt_lane_t *lane, ngx_msec_t delay);
@@ -200,7 +201,7 @@ ngx_http_wt_lane_handler(ngx_event_t *ev)
 
     case NGX_HTTP_WT_LANE_WAITING:
 
-        if (ngx_exiting) {
+        if (ngx_exiting && lane->last) {
             lane->state = NGX_HTTP_WT_LANE_ENDED;
             lane->ended(lane, NGX_HTTP_WT_CALL_FAILED);
             return;
@@ -230,18 +231,26 @@ ngx_http_wt_lane_handler(ngx_event_t *ev)
 static void
 ngx_http_wt_lane_watch(ngx_http_wt_lane_t *lane)
 {
+    ngx_msec_int_t  left;
+
     if (ngx_exiting && !lane->exiting) {
         lane->exiting = 1;
         lane->until = ngx_current_msec + NGX_HTTP_WT_LANE_LINGER;
     }
 
-    if (!lane->exiting
-        || (ngx_msec_int_t) (lane->until - ngx_current_msec) > 0)
-    {
+    if (!lane->exiting) {
         ngx_add_timer(&lane->event, NGX_HTTP_WT_LANE_TICK);
         return;
     }
 
+    left = (ngx_msec_int_t) (lane->until - ngx_current_msec);
+
+    if (left > 0) {
+        ngx_add_timer(&lane->event, (ngx_msec_t) left);
+        return;
+    }
+
+    ngx_http_wt_lane_peer(lane);
     ngx_http_wt_lane_release(lane);
 
     ngx_cpystrn(lane->reason, (u_char *) "no answer, and nginx is exiting",
@@ -262,6 +271,8 @@ ngx_http_wt_lane_called(ngx_http_wt_lane_t *lane)
     if (lane->call.sent) {
         lane->sent = 1;
     }
+
+    ngx_http_wt_lane_peer(lane);
 
     if (how == NGX_HTTP_WT_CALL_OK) {
         lane->backoff = NGX_HTTP_WT_LANE_MIN_DELAY;
@@ -287,6 +298,22 @@ ngx_http_wt_lane_called(ngx_http_wt_lane_t *lane)
 }
 
 
+static void
+ngx_http_wt_lane_peer(ngx_http_wt_lane_t *lane)
+{
+    ngx_str_t  *peer;
+
+    peer = &lane->call.peer;
+
+    lane->peer.data = lane->peer_data;
+    lane->peer.len = ngx_min(peer->len, NGX_SOCKADDR_STRLEN);
+
+    if (lane->peer.len) {
+        ngx_memcpy(lane->peer_data, peer->data, lane->peer.len);
+    }
+}
+
+
 /* NGX_OK: there will be another attempt */
 
 static ngx_int_t
@@ -296,27 +323,26 @@ ngx_http_wt_lane_again(ngx_http_wt_lane_t *lane)
     ngx_msec_t      delay, after;
     ngx_msec_int_t  left;
 
-    if (!lane->repeat || ngx_exiting) {
+    if (!lane->repeat || (ngx_exiting && lane->last)) {
         return NGX_DECLINED;
     }
 
     left = (ngx_msec_int_t) (lane->deadline - ngx_current_msec);
-
-    if (left <= 0) {
-        return NGX_DECLINED;
-    }
-
     delay = ngx_http_wt_lane_delay(lane);
-    delay = ngx_min(delay, (ngx_msec_t) left);
+
+    if (left < (ngx_msec_int_t) delay) {
+
+        /* a last attempt in the end, unless it would follow too closely */
+
+        if (left < (ngx_msec_int_t) delay / 2) {
+            return NGX_DECLINED;
+        }
+
+        delay = left;
+    }
 
     after = ngx_min(lane->call.delay, NGX_HTTP_WT_LANE_MAX_AFTER);
-
-    if (after > (ngx_msec_t) left) {
-
-        /* the worker says that it would be in vain */
-
-        return NGX_DECLINED;
-    }
+    after = ngx_min(after, (ngx_msec_t) left);
 
     delay = ngx_max(delay, after);
 
@@ -327,7 +353,7 @@ ngx_http_wt_lane_again(ngx_http_wt_lane_t *lane)
     ngx_log_error(level, &lane->log, 0,
                   "webtransport session %V: batch %uL failed at worker "
                   "\"%V\": %s; it will be repeated in %Mms, for %Mms at most",
-                  lane->call.id, lane->seq, &lane->call.peer, lane->reason,
+                  lane->call.id, lane->seq, &lane->peer, lane->reason,
                   delay, (ngx_msec_t) left);
 
     ngx_http_wt_lane_release(lane);

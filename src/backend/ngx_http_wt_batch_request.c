@@ -381,6 +381,8 @@ ngx_http_wt_batch_request(ngx_http_wt_original_t *original, ngx_pool_t *pool,
     r->pool = pool;
     r->main = r;
 
+    r->headers_in.headers.pool = pool;
+
     if (original->request.headers_in.headers.last
         == &original->request.headers_in.headers.part)
     {

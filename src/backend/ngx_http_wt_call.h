@@ -64,6 +64,9 @@ struct ngx_http_wt_call_s {
     /* no two workers may get it, and none twice: a batch of datagrams */
     ngx_uint_t                  once;
 
+    /* Connect: a worker that does not want it may be passed over at once */
+    ngx_uint_t                  first;
+
     /*
      * The result, to be read in done().  "response" is a CommandBatch in
      * protobuf, in "pool" or in a buffer of the call, both valid until the

@@ -12,68 +12,23 @@
 #include <ngx_http.h>
 #include <ngx_http_wt.h>
 #include <ngx_http_wt_call.h>
-#include <ngx_http_wt_glue_compat.h>
+#include <ngx_http_wt_http.h>
 #include <ngx_http_wt_json.h>
 #include <ngx_http_wt_tls.h>
 #include <ngx_http_wt_upstream.h>
 
 
-/* status line and header fields of an answer, those of 1xx included */
-#define NGX_HTTP_WT_HTTP_HEADER    16384
-
-/* what is allocated for a body of unknown length to begin with */
-#define NGX_HTTP_WT_HTTP_BODY      4096
-
-/* JSON may be that much longer than protobuf: names, if commands are short */
-#define NGX_HTTP_WT_HTTP_JSON(n)   (8 * (n) + 4096)
+/*
+ * JSON may be that much longer than protobuf, because of names and base64.  It
+ * is parsed in one go, so there is a limit to how much.
+ */
+#define NGX_HTTP_WT_HTTP_JSON(n)   (2 * (n) + 4096)
+#define NGX_HTTP_WT_HTTP_MAX_JSON  (4 * 1024 * 1024)
 
 /* how many reads before others get their turn */
 #define NGX_HTTP_WT_HTTP_READS     16
 
-/* the longest Retry-After, in seconds */
-#define NGX_HTTP_WT_HTTP_AFTER     3600
-
-/* what is quoted of a content type */
-#define NGX_HTTP_WT_HTTP_TYPE      64
-
-/* the longest reason */
-#define NGX_HTTP_WT_HTTP_REASON    160
-
 #define NGX_HTTP_WT_HTTP_AGENT     "nginx-webtransport/" NGX_HTTP_WT_VERSION
-
-
-typedef enum {
-    NGX_HTTP_WT_HTTP_STATUS = 0,
-    NGX_HTTP_WT_HTTP_FIELDS,
-    NGX_HTTP_WT_HTTP_LENGTH,       /* a body of known length, or none */
-    NGX_HTTP_WT_HTTP_CHUNKED,
-    NGX_HTTP_WT_HTTP_CLOSE         /* the end of the connection ends it */
-} ngx_http_wt_http_state_e;
-
-
-/* the answer on the present connection */
-
-typedef struct {
-    ngx_http_wt_http_state_e    state;
-    ngx_http_status_t           status;
-    ngx_http_chunked_t          chunks;
-
-    u_char                     *body;        /* in the call's pool */
-    size_t                      len;
-    size_t                      size;
-    off_t                       rest;        /* of a known length */
-    off_t                       length;      /* Content-Length, -1: none */
-
-    size_t                      ntype;
-    u_char                      type[NGX_HTTP_WT_HTTP_TYPE];
-
-    unsigned                    received:1;
-    unsigned                    chunked:1;
-    unsigned                    encoded:1;   /* Content-Encoding, or another
-                                                Transfer-Encoding */
-    unsigned                    close:1;     /* Connection: close */
-    unsigned                    keep:1;      /* Connection: keep-alive */
-} ngx_http_wt_http_answer_t;
 
 
 /*
@@ -91,20 +46,12 @@ typedef struct {
     ngx_chain_t                 chain[3];
     ngx_chain_t                *out;         /* what is still to be sent */
 
-    ngx_buf_t                   in;
-    size_t                      limit;       /* of the body */
     ngx_http_wt_http_answer_t   answer;
 
     const char                 *reason;      /* of the latest failure */
+    ngx_uint_t                  before;      /* call.sent, to others */
     unsigned                    broken:1;    /* nothing can be sent */
 } ngx_http_wt_http_t;
-
-
-typedef struct {
-    ngx_str_t                   name;
-    ngx_int_t                 (*handler)(ngx_http_wt_http_t *http,
-                                  ngx_str_t *value);
-} ngx_http_wt_http_field_t;
 
 
 static ngx_int_t ngx_http_wt_http_begin(ngx_http_wt_call_t *call);
@@ -122,6 +69,8 @@ static ngx_http_wt_header_t *ngx_http_wt_http_find(ngx_http_wt_call_t *call,
     const char *name, size_t len);
 
 static void ngx_http_wt_http_connected(void *data, ngx_connection_t *c);
+static ngx_uint_t ngx_http_wt_http_same_tls(ngx_connection_t *c,
+    ngx_http_wt_backend_conf_t *conf);
 static void ngx_http_wt_http_failed(void *data, ngx_uint_t status);
 static void ngx_http_wt_http_secure(ngx_http_wt_http_t *http);
 static void ngx_http_wt_http_secured(ngx_connection_t *c, ngx_int_t rc);
@@ -134,27 +83,8 @@ static void ngx_http_wt_http_eof(ngx_http_wt_http_t *http, ssize_t n);
 static void ngx_http_wt_http_lost(ngx_http_wt_http_t *http, ngx_uint_t status,
     const char *reason);
 
-static ngx_int_t ngx_http_wt_http_parse(ngx_http_wt_http_t *http);
-static ngx_int_t ngx_http_wt_http_parse_status(ngx_http_wt_http_t *http);
-static ngx_int_t ngx_http_wt_http_parse_fields(ngx_http_wt_http_t *http);
-static ngx_int_t ngx_http_wt_http_field(ngx_http_wt_http_t *http);
-static ngx_int_t ngx_http_wt_http_field_length(ngx_http_wt_http_t *http,
-    ngx_str_t *value);
-static ngx_int_t ngx_http_wt_http_field_transfer(ngx_http_wt_http_t *http,
-    ngx_str_t *value);
-static ngx_int_t ngx_http_wt_http_field_encoding(ngx_http_wt_http_t *http,
-    ngx_str_t *value);
-static ngx_int_t ngx_http_wt_http_field_type(ngx_http_wt_http_t *http,
-    ngx_str_t *value);
-static ngx_int_t ngx_http_wt_http_field_connection(ngx_http_wt_http_t *http,
-    ngx_str_t *value);
-static ngx_int_t ngx_http_wt_http_field_after(ngx_http_wt_http_t *http,
-    ngx_str_t *value);
-static ngx_int_t ngx_http_wt_http_fields_done(ngx_http_wt_http_t *http);
-static ngx_int_t ngx_http_wt_http_error(ngx_http_wt_http_t *http);
-static ngx_int_t ngx_http_wt_http_parse_length(ngx_http_wt_http_t *http);
-static ngx_int_t ngx_http_wt_http_parse_chunks(ngx_http_wt_http_t *http);
-static ngx_int_t ngx_http_wt_http_body(ngx_http_wt_http_t *http, size_t len);
+static void ngx_http_wt_http_refused(ngx_http_wt_http_t *http);
+static void ngx_http_wt_http_useless(ngx_http_wt_http_t *http);
 static ngx_int_t ngx_http_wt_http_fail(ngx_http_wt_http_t *http,
     const char *fmt, ...);
 
@@ -170,41 +100,31 @@ const ngx_http_wt_call_ops_t  ngx_http_wt_call_http = {
 };
 
 
-static const ngx_http_wt_http_field_t  ngx_http_wt_http_fields[] = {
-    { ngx_string("Content-Length"), ngx_http_wt_http_field_length },
-    { ngx_string("Transfer-Encoding"), ngx_http_wt_http_field_transfer },
-    { ngx_string("Content-Encoding"), ngx_http_wt_http_field_encoding },
-    { ngx_string("Content-Type"), ngx_http_wt_http_field_type },
-    { ngx_string("Connection"), ngx_http_wt_http_field_connection },
-    { ngx_string("Retry-After"), ngx_http_wt_http_field_after },
-    { ngx_null_string, NULL }
-};
-
-
 static ngx_int_t
 ngx_http_wt_http_begin(ngx_http_wt_call_t *call)
 {
-    u_char                  *p;
+    size_t                   limit;
     ngx_http_wt_http_t      *http;
     ngx_http_wt_upstream_t  *up;
 
     http = ngx_pcalloc(call->pool, sizeof(ngx_http_wt_http_t));
-    p = ngx_palloc(call->pool, NGX_HTTP_WT_HTTP_HEADER);
-
-    if (http == NULL || p == NULL) {
+    if (http == NULL) {
         return NGX_ERROR;
     }
 
     http->call = call;
-    http->in.start = p;
-    http->in.end = p + NGX_HTTP_WT_HTTP_HEADER;
-    http->in.temporary = 1;
 
-    http->limit = (call->conf->format == NGX_HTTP_WT_FORMAT_JSON)
-                      ? NGX_HTTP_WT_HTTP_JSON(call->max_response)
-                      : call->max_response;
+    limit = call->max_response;
 
-    if (ngx_http_wt_http_request(http) != NGX_OK) {
+    if (call->conf->format == NGX_HTTP_WT_FORMAT_JSON) {
+        limit = ngx_min(NGX_HTTP_WT_HTTP_JSON(limit),
+                        NGX_HTTP_WT_HTTP_MAX_JSON);
+    }
+
+    if (ngx_http_wt_http_request(http) != NGX_OK
+        || ngx_http_wt_http_answer_init(&http->answer, call->request, limit)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -455,9 +375,9 @@ ngx_http_wt_http_connected(void *data, ngx_connection_t *c)
 
     http->connection = c;
 
-    if (cached && (c->ssl != NULL) != (call->conf->upstream.ssl != NULL)) {
+    if (cached && !ngx_http_wt_http_same_tls(c, call->conf)) {
 
-        /* an upstream{} that is used with and without TLS */
+        /* an upstream{} that is used by locations of different minds */
 
         ngx_http_wt_http_close(http);
         ngx_http_wt_upstream_again(&call->upstream);
@@ -473,6 +393,20 @@ ngx_http_wt_http_connected(void *data, ngx_connection_t *c)
     }
 
     ngx_http_wt_http_start(http);
+}
+
+
+/* each location with TLS has a context of its own, with all that it demands */
+
+static ngx_uint_t
+ngx_http_wt_http_same_tls(ngx_connection_t *c,
+    ngx_http_wt_backend_conf_t *conf)
+{
+    if (c->ssl == NULL || conf->upstream.ssl == NULL) {
+        return c->ssl == NULL && conf->upstream.ssl == NULL;
+    }
+
+    return SSL_get_SSL_CTX(c->ssl->connection) == conf->upstream.ssl->ctx;
 }
 
 
@@ -547,13 +481,11 @@ ngx_http_wt_http_secured(ngx_connection_t *c, ngx_int_t rc)
 static void
 ngx_http_wt_http_start(ngx_http_wt_http_t *http)
 {
-    ngx_buf_t            *b;
-    ngx_uint_t            i;
-    ngx_connection_t     *c;
-    ngx_http_request_t   *r;
+    ngx_buf_t         *b;
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
 
     c = http->connection;
-    r = http->call->request;
 
     c->log->action = "calling webtransport worker";
 
@@ -577,15 +509,12 @@ ngx_http_wt_http_start(ngx_http_wt_http_t *http)
     http->chain[i - 1].next = NULL;
 
     http->out = &http->chain[0];
+    http->before = http->call->sent;
     http->broken = 0;
 
-    http->in.pos = http->in.start;
-    http->in.last = http->in.start;
+    ngx_http_wt_http_answer_reset(&http->answer);
 
-    ngx_memzero(&http->answer, sizeof(ngx_http_wt_http_answer_t));
-    http->answer.length = -1;
-
-    r->state = 0;
+    http->call->delay = 0;
 
     /* the time for the whole answer */
 
@@ -706,28 +635,21 @@ ngx_http_wt_http_read_handler(ngx_event_t *rev)
 static void
 ngx_http_wt_http_read(ngx_http_wt_http_t *http)
 {
-    ssize_t            n;
-    ngx_buf_t         *in;
-    ngx_int_t          rc;
-    ngx_uint_t         i;
-    ngx_connection_t  *c;
+    ssize_t                     n;
+    ngx_buf_t                  *in;
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_connection_t           *c;
+    ngx_http_wt_http_answer_t  *answer;
 
     c = http->connection;
-    in = &http->in;
+    answer = &http->answer;
+    in = &answer->in;
 
     for (i = 0; i < NGX_HTTP_WT_HTTP_READS; i++) {
 
-        if (http->answer.state > NGX_HTTP_WT_HTTP_FIELDS) {
-
-            /* all of it has gone to the body */
-
-            in->pos = in->start;
-            in->last = in->start;
-        }
-
-        if (in->last == in->end) {
-            (void) ngx_http_wt_http_fail(http, "the header of the answer is "
-                                         "too long");
+        if (ngx_http_wt_http_answer_room(answer) != NGX_OK) {
+            ngx_http_wt_http_useless(http);
             return;
         }
 
@@ -748,19 +670,21 @@ ngx_http_wt_http_read(ngx_http_wt_http_t *http)
         }
 
         in->last += n;
-        http->answer.received = 1;
 
-        rc = ngx_http_wt_http_parse(http);
+        rc = ngx_http_wt_http_answer_parse(answer);
 
-        if (rc == NGX_ERROR) {
+        switch (rc) {
 
-            /* the call has ended */
-
-            return;
-        }
-
-        if (rc == NGX_OK) {
+        case NGX_OK:
             ngx_http_wt_http_finish(http);
+            return;
+
+        case NGX_DECLINED:
+            ngx_http_wt_http_refused(http);
+            return;
+
+        case NGX_ERROR:
+            ngx_http_wt_http_useless(http);
             return;
         }
     }
@@ -801,7 +725,11 @@ ngx_http_wt_http_eof(ngx_http_wt_http_t *http, ssize_t n)
 }
 
 
-/* no answer from this worker: the next one, perhaps */
+/*
+ * No answer from this worker.  The next one gets its turn only if this one
+ * cannot have got the batch: one that is too much for a worker must not go
+ * through all of them, and make each look dead to others.
+ */
 
 static void
 ngx_http_wt_http_lost(ngx_http_wt_http_t *http, ngx_uint_t status,
@@ -815,13 +743,8 @@ ngx_http_wt_http_lost(ngx_http_wt_http_t *http, ngx_uint_t status,
 
     ngx_http_wt_http_close(http);
 
-    if (call->once && call->sent) {
-        call->status = status;
-        call->reason = reason;
-
-        ngx_http_wt_http_release(http, 1);
-
-        call->done(call, NGX_HTTP_WT_CALL_RETRY);
+    if (call->sent) {
+        ngx_http_wt_http_done(http, NGX_HTTP_WT_CALL_RETRY, status, reason);
         return;
     }
 
@@ -833,334 +756,10 @@ ngx_http_wt_http_lost(ngx_http_wt_http_t *http, ngx_uint_t status,
 }
 
 
-/* NGX_OK: the answer is complete; NGX_AGAIN; NGX_ERROR: the call has ended */
-
-static ngx_int_t
-ngx_http_wt_http_parse(ngx_http_wt_http_t *http)
-{
-    ngx_int_t   rc;
-    ngx_buf_t  *in;
-
-    in = &http->in;
-
-    while (http->answer.state <= NGX_HTTP_WT_HTTP_FIELDS) {
-
-        rc = (http->answer.state == NGX_HTTP_WT_HTTP_STATUS)
-                 ? ngx_http_wt_http_parse_status(http)
-                 : ngx_http_wt_http_parse_fields(http);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    switch (http->answer.state) {
-
-    case NGX_HTTP_WT_HTTP_LENGTH:
-        return ngx_http_wt_http_parse_length(http);
-
-    case NGX_HTTP_WT_HTTP_CHUNKED:
-        return ngx_http_wt_http_parse_chunks(http);
-
-    default: /* NGX_HTTP_WT_HTTP_CLOSE */
-
-        if (ngx_http_wt_http_body(http, in->last - in->pos) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        return NGX_AGAIN;
-    }
-}
-
-
-static ngx_int_t
-ngx_http_wt_http_parse_status(ngx_http_wt_http_t *http)
-{
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
-
-    r = http->call->request;
-
-    rc = ngx_http_parse_status_line(r, &http->in, &http->answer.status);
-
-    if (rc == NGX_AGAIN) {
-        return NGX_AGAIN;
-    }
-
-    if (rc != NGX_OK || r->http_major != 1) {
-        return ngx_http_wt_http_fail(http, "the answer is not HTTP/1");
-    }
-
-    http->answer.state = NGX_HTTP_WT_HTTP_FIELDS;
-    r->state = 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_wt_http_parse_fields(ngx_http_wt_http_t *http)
-{
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
-
-    r = http->call->request;
-
-    for ( ;; ) {
-
-        rc = ngx_http_parse_header_line(r, &http->in, 1);
-
-        if (rc == NGX_AGAIN) {
-            return NGX_AGAIN;
-        }
-
-        if (rc == NGX_HTTP_PARSE_HEADER_DONE) {
-            r->state = 0;
-            return ngx_http_wt_http_fields_done(http);
-        }
-
-        if (rc != NGX_OK) {
-            return ngx_http_wt_http_fail(http, "the answer has a malformed "
-                                         "header");
-        }
-
-        if (ngx_http_wt_http_field(http) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-}
-
-
-static ngx_int_t
-ngx_http_wt_http_field(ngx_http_wt_http_t *http)
-{
-    ngx_str_t                        name, value;
-    ngx_http_request_t              *r;
-    const ngx_http_wt_http_field_t  *field;
-
-    r = http->call->request;
-
-    name.data = r->header_name_start;
-    name.len = r->header_name_end - r->header_name_start;
-
-    value.data = r->header_start;
-    value.len = r->header_end - r->header_start;
-
-    for (field = ngx_http_wt_http_fields; field->name.len; field++) {
-
-        if (field->name.len == name.len
-            && ngx_strncasecmp(field->name.data, name.data, name.len) == 0)
-        {
-            return field->handler(http, &value);
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_wt_http_field_length(ngx_http_wt_http_t *http, ngx_str_t *value)
-{
-    off_t  n;
-
-    n = ngx_atoof(value->data, value->len);
-
-    /* RFC 9110, 8.6: two different lengths are an error, as is no number */
-
-    if (n == NGX_ERROR
-        || (http->answer.length != -1 && http->answer.length != n))
-    {
-        return ngx_http_wt_http_fail(http, "the answer has an invalid "
-                                     "Content-Length");
-    }
-
-    http->answer.length = n;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_wt_http_field_transfer(ngx_http_wt_http_t *http, ngx_str_t *value)
-{
-    if (value->len == sizeof("chunked") - 1
-        && ngx_strncasecmp(value->data, (u_char *) "chunked", value->len) == 0)
-    {
-        http->answer.chunked = 1;
-        return NGX_OK;
-    }
-
-    http->answer.encoded = 1;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_wt_http_field_encoding(ngx_http_wt_http_t *http, ngx_str_t *value)
-{
-    if (value->len != sizeof("identity") - 1
-        || ngx_strncasecmp(value->data, (u_char *) "identity", value->len)
-           != 0)
-    {
-        http->answer.encoded = 1;
-    }
-
-    return NGX_OK;
-}
-
-
-/* in lower case and without parameters */
-
-static ngx_int_t
-ngx_http_wt_http_field_type(ngx_http_wt_http_t *http, ngx_str_t *value)
-{
-    u_char  *p, *last;
-
-    last = ngx_strlchr(value->data, value->data + value->len, ';');
-
-    if (last == NULL) {
-        last = value->data + value->len;
-    }
-
-    while (last > value->data && (last[-1] == ' ' || last[-1] == '\t')) {
-        last--;
-    }
-
-    p = value->data;
-
-    http->answer.ntype = ngx_min(last - p, NGX_HTTP_WT_HTTP_TYPE);
-
-    ngx_strlow(http->answer.type, p, http->answer.ntype);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_wt_http_field_connection(ngx_http_wt_http_t *http, ngx_str_t *value)
-{
-    u_char  *last;
-
-    last = value->data + value->len;
-
-    if (ngx_strlcasestrn(value->data, last, (u_char *) "close", 5 - 1)) {
-        http->answer.close = 1;
-    }
-
-    if (ngx_strlcasestrn(value->data, last, (u_char *) "keep-alive", 10 - 1)) {
-        http->answer.keep = 1;
-    }
-
-    return NGX_OK;
-}
-
-
-/* seconds; a date would need clocks that agree */
-
-static ngx_int_t
-ngx_http_wt_http_field_after(ngx_http_wt_http_t *http, ngx_str_t *value)
-{
-    ngx_int_t   n;
-    ngx_uint_t  i;
-
-    n = 0;
-
-    for (i = 0; i < value->len; i++) {
-
-        if (value->data[i] < '0' || value->data[i] > '9') {
-            return NGX_OK;
-        }
-
-        n = ngx_min(10 * n + value->data[i] - '0',
-                    NGX_HTTP_WT_HTTP_AFTER);
-    }
-
-    http->call->delay = (ngx_msec_t) n * 1000;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_wt_http_fields_done(ngx_http_wt_http_t *http)
-{
-    ngx_uint_t                  code;
-    ngx_http_wt_http_answer_t  *answer;
-
-    answer = &http->answer;
-    code = answer->status.code;
-
-    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, http->call->log, 0,
-                   "wt session %V http status:%ui length:%O chunked:%d",
-                   http->call->id, code, answer->length, answer->chunked);
-
-    if (code < NGX_HTTP_OK) {
-
-        if (code == NGX_HTTP_SWITCHING_PROTOCOLS) {
-            return ngx_http_wt_http_fail(http, "the worker answered with the "
-                                         "status 101");
-        }
-
-        /* RFC 9110, 15.2: any number of them may come before the answer */
-
-        ngx_memzero(answer, sizeof(ngx_http_wt_http_answer_t));
-
-        answer->length = -1;
-        answer->received = 1;
-
-        return NGX_OK;
-    }
-
-    ngx_http_wt_upstream_answered(http->call->request, code);
-
-    if (code >= NGX_HTTP_SPECIAL_RESPONSE) {
-        return ngx_http_wt_http_error(http);
-    }
-
-    if (answer->encoded) {
-        return ngx_http_wt_http_fail(http, "the answer is compressed, or "
-                                     "encoded in another way");
-    }
-
-    if (answer->chunked && answer->length != -1) {
-
-        /* RFC 9112, 6.3: "ought to be handled as an error" */
-
-        return ngx_http_wt_http_fail(http, "the answer has both a length and "
-                                     "chunks");
-    }
-
-    if (code == NGX_HTTP_NO_CONTENT) {
-        answer->length = 0;
-        answer->chunked = 0;
-    }
-
-    if (answer->length > (off_t) http->limit) {
-        return ngx_http_wt_http_fail(http, "the answer is too large: %O bytes",
-                                     answer->length);
-    }
-
-    if (answer->chunked) {
-        answer->state = NGX_HTTP_WT_HTTP_CHUNKED;
-
-    } else if (answer->length != -1) {
-        answer->state = NGX_HTTP_WT_HTTP_LENGTH;
-        answer->rest = answer->length;
-
-    } else {
-        answer->state = NGX_HTTP_WT_HTTP_CLOSE;
-    }
-
-    return NGX_OK;
-}
-
-
 /* an error status: its body is not wanted */
 
-static ngx_int_t
-ngx_http_wt_http_error(ngx_http_wt_http_t *http)
+static void
+ngx_http_wt_http_refused(ngx_http_wt_http_t *http)
 {
     u_char                    *reason;
     ngx_uint_t                 code;
@@ -1170,6 +769,10 @@ ngx_http_wt_http_error(ngx_http_wt_http_t *http)
     call = http->call;
     conf = &call->conf->upstream;
     code = http->answer.status.code;
+
+    call->delay = (ngx_msec_t) http->answer.after * 1000;
+
+    ngx_http_wt_upstream_answered(call->request, code);
 
     reason = ngx_pnalloc(call->pool, NGX_HTTP_WT_HTTP_REASON);
 
@@ -1182,22 +785,23 @@ ngx_http_wt_http_error(ngx_http_wt_http_t *http)
 
     ngx_http_wt_http_close(http);
 
-    if (code != NGX_HTTP_BAD_GATEWAY && code != NGX_HTTP_GATEWAY_TIME_OUT) {
+    if (code < NGX_HTTP_INTERNAL_SERVER_ERROR
+        || code == NGX_HTTP_SERVICE_UNAVAILABLE)
+    {
+        /* it was not handled; others may come after something was done */
 
-        /* it was not handled: those two come from a proxy, which cannot know */
-
-        call->sent = 0;
+        call->sent = http->before;
     }
 
     switch (code) {
 
     case NGX_HTTP_SERVICE_UNAVAILABLE:
 
-        if (!call->once
+        if (call->first
             && (conf->next_upstream & NGX_HTTP_UPSTREAM_FT_HTTP_503))
         {
             ngx_http_wt_upstream_retry(&call->upstream, code);
-            return NGX_ERROR;
+            return;
         }
 
         /* fall through */
@@ -1208,7 +812,7 @@ ngx_http_wt_http_error(ngx_http_wt_http_t *http)
 
         ngx_http_wt_http_done(http, NGX_HTTP_WT_CALL_RETRY, code,
                               http->reason);
-        return NGX_ERROR;
+        return;
 
     default:
 
@@ -1218,124 +822,21 @@ ngx_http_wt_http_error(ngx_http_wt_http_t *http)
 
         ngx_http_wt_http_done(http, NGX_HTTP_WT_CALL_FAILED, code,
                               http->reason);
-        return NGX_ERROR;
     }
 }
 
 
-static ngx_int_t
-ngx_http_wt_http_parse_length(ngx_http_wt_http_t *http)
+/* what came is no answer */
+
+static void
+ngx_http_wt_http_useless(ngx_http_wt_http_t *http)
 {
-    size_t                      n;
-    ngx_buf_t                  *in;
-    ngx_http_wt_http_answer_t  *answer;
-
-    in = &http->in;
-    answer = &http->answer;
-
-    n = (size_t) ngx_min((off_t) (in->last - in->pos), answer->rest);
-
-    if (ngx_http_wt_http_body(http, n) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    answer->rest -= n;
-
-    return answer->rest ? NGX_AGAIN : NGX_OK;
+    ngx_http_wt_http_done(http, NGX_HTTP_WT_CALL_FAILED, NGX_HTTP_BAD_GATEWAY,
+                          (char *) http->answer.reason);
 }
 
 
-static ngx_int_t
-ngx_http_wt_http_parse_chunks(ngx_http_wt_http_t *http)
-{
-    size_t               n;
-    ngx_int_t            rc;
-    ngx_buf_t           *in;
-    ngx_http_chunked_t  *chunks;
-
-    in = &http->in;
-    chunks = &http->answer.chunks;
-
-    for ( ;; ) {
-
-        rc = ngx_http_wt_glue_parse_chunked(http->call->request, in, chunks);
-
-        if (rc == NGX_OK) {
-
-            n = (size_t) ngx_min((off_t) (in->last - in->pos), chunks->size);
-
-            if (ngx_http_wt_http_body(http, n) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-            chunks->size -= n;
-            continue;
-        }
-
-        if (rc == NGX_DONE) {
-            return NGX_OK;
-        }
-
-        if (rc == NGX_AGAIN) {
-            return NGX_AGAIN;
-        }
-
-        return ngx_http_wt_http_fail(http, "the answer has malformed chunks");
-    }
-}
-
-
-/* moves "len" bytes from the input to the body */
-
-static ngx_int_t
-ngx_http_wt_http_body(ngx_http_wt_http_t *http, size_t len)
-{
-    u_char                     *p;
-    size_t                      size;
-    ngx_http_wt_http_answer_t  *answer;
-
-    answer = &http->answer;
-
-    if (len == 0) {
-        return NGX_OK;
-    }
-
-    if (len > http->limit - answer->len) {
-        return ngx_http_wt_http_fail(http, "the answer is too large: more "
-                                     "than %uz bytes", http->limit);
-    }
-
-    if (len > answer->size - answer->len) {
-
-        size = (answer->length != -1) ? (size_t) answer->length
-                                      : ngx_max(2 * answer->size,
-                                                NGX_HTTP_WT_HTTP_BODY);
-        size = ngx_max(size, answer->len + len);
-
-        p = ngx_palloc(http->call->pool, size);
-        if (p == NULL) {
-            return ngx_http_wt_http_fail(http, "no memory for the answer");
-        }
-
-        if (answer->body) {
-            ngx_memcpy(p, answer->body, answer->len);
-            (void) ngx_pfree(http->call->pool, answer->body);
-        }
-
-        answer->body = p;
-        answer->size = size;
-    }
-
-    ngx_memcpy(answer->body + answer->len, http->in.pos, len);
-
-    answer->len += len;
-    http->in.pos += len;
-
-    return NGX_OK;
-}
-
-
-/* the answer is none, and asking once more would not help */
+/* the answer has come, and is none */
 
 static ngx_int_t
 ngx_http_wt_http_fail(ngx_http_wt_http_t *http, const char *fmt, ...)
@@ -1371,17 +872,15 @@ ngx_http_wt_http_finish(ngx_http_wt_http_t *http)
     call = http->call;
     answer = &http->answer;
 
+    ngx_http_wt_upstream_answered(call->request, answer->status.code);
     ngx_http_wt_upstream_count(call->request, c->sent, answer->len);
 
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
     }
 
-    if (answer->state != NGX_HTTP_WT_HTTP_CLOSE
-        && http->in.pos == http->in.last
-        && http->out == NULL && !http->broken && !c->buffered
-        && !answer->close
-        && (answer->keep || answer->status.http_version > NGX_HTTP_VERSION_10))
+    if (http->out == NULL && !http->broken && !c->buffered
+        && ngx_http_wt_http_answer_keeps(answer))
     {
         http->connection = NULL;
         ngx_http_wt_upstream_keep(&call->upstream, c);
@@ -1409,6 +908,18 @@ ngx_http_wt_http_decode(ngx_http_wt_http_t *http)
 
     text.data = answer->body;
     text.len = answer->len;
+
+    if (call->conf->format == NGX_HTTP_WT_FORMAT_JSON) {
+
+        /* scripts often end with a line feed that nobody meant */
+
+        while (text.len && (text.data[text.len - 1] == LF
+                            || text.data[text.len - 1] == CR
+                            || text.data[text.len - 1] == ' '))
+        {
+            text.len--;
+        }
+    }
 
     if (text.len == 0) {
         ngx_str_null(&call->response);

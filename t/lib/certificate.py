@@ -54,19 +54,22 @@ class Certificate:
 class Authority:
     """Issues certificates for workers and for nginx, all in one folder.
 
+    issuer  another one, which has issued the certificate of this one
     path    its own certificate
     """
 
-    def __init__(self, directory, name="authority"):
+    def __init__(self, directory, name="authority", issuer=None):
         self.directory = directory
+        self.issuer = issuer
         self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME,
                                                   name)])
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.path = directory / f"{name}.pem"
+        issuer = issuer or self
         self.certificate = (
-            self._builder(self.name, self.key.public_key())
+            issuer._builder(self.name, self.key.public_key())
             .add_extension(x509.BasicConstraints(True, None), True)
-            .sign(self.key, hashes.SHA256()))
+            .sign(issuer.key, hashes.SHA256()))
         self.path.write_bytes(self.certificate.public_bytes(
             serialization.Encoding.PEM))
 
@@ -90,6 +93,10 @@ class Authority:
                 [x509.DNSName(name) for name in names]), False)
             .sign(self.key, hashes.SHA256()))
         encoded = certificate.public_bytes(serialization.Encoding.PEM)
+        above = self
+        while above.issuer:
+            encoded += above.path.read_bytes()
+            above = above.issuer
         stem = self.directory / f"{certificate.serial_number:x}"
         issued = Certificate(
             stem.with_suffix(".pem"), stem.with_suffix(".key"),

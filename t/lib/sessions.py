@@ -1,5 +1,6 @@
 """What tests of workers do with sessions."""
 
+import asyncio
 import contextlib
 import re
 
@@ -71,3 +72,16 @@ async def echoed(session, backend, data=b"still works"):
         backend.send(data_(event.stream_id, data[pos:pos + 50000]))
     backend.send(data_(event.stream_id, fin=True))
     assert await stream.read_all() == data
+
+
+async def echo_hundred_times(ngx, client):
+    """A hundred sessions at once, of an example's echo."""
+    async with contextlib.AsyncExitStack() as stack:
+        conns = [await stack.enter_async_context(client(ngx))
+                 for _ in range(10)]
+        sessions = await asyncio.gather(*[
+            conn.session("/echo") for conn in conns for _ in range(10)])
+        answers = await asyncio.gather(*[
+            session.echo(b"%d" % i * 1000) for i, session
+            in enumerate(sessions)])
+        assert answers == [b"%d" % i * 1000 for i in range(100)]

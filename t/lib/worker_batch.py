@@ -188,6 +188,14 @@ class BatchSession(WorkerSession):
         if self.poll or self._open or self._polled:
             await super().sync(*args)
 
+    async def settle(self, timeout=TIMEOUT):
+        """Polls no more, and waits until there is no call."""
+        self.poll = False
+        async with asyncio.timeout(timeout):
+            while self._open or self._polled:
+                self._changed.set()
+                await asyncio.sleep(0.01)
+
     async def drain(self, timeout=TIMEOUT):
         async with asyncio.timeout(timeout):
             while self._queue:

@@ -333,6 +333,70 @@ the_handler_can_stop(void)
 }
 
 
+static void
+expect_head(const char *hex, const char *id, uint64_t number)
+{
+    uint64_t      seq;
+    ngx_str_t     got;
+    test_bytes_t  b;
+
+    b = test_bytes(hex);
+
+    check(ngx_http_wt_msg_commands_head(b.data, b.len, &got, &seq) == NGX_OK);
+    check(got.len == strlen(id)
+          && (got.len == 0 || memcmp(got.data, id, got.len) == 0));
+    check(seq == number);
+
+    free(b.data);
+}
+
+
+static void
+the_head_of_a_batch_may_be_anywhere(void)
+{
+    expect_head("", "", 0);
+    expect_head("1a{ 2a{ 0804 } }", "", 0);
+    expect_head("0a{6162} 1007", "ab", 7);
+    expect_head("1a{ 2a{ 0804 } } 108780 00 0a{6162}", "ab", 7);
+    expect_head("0a{} 1000", "", 0);
+
+    /* the last one counts; others are skipped, whatever their type */
+
+    expect_head("0a{61} 0a{62} 1001 10ffffffffffffffffff01", "b",
+                0xffffffffffffffffULL);
+    expect_head("0801 12{31} 0d00000000 1100000000 00000000 7a{0a{61}}",
+                "", 0);
+}
+
+
+static void
+a_truncated_head_is_malformed(void)
+{
+    size_t        n;
+    uint64_t      seq;
+    ngx_str_t     id;
+    ngx_int_t     rc;
+    test_bytes_t  b, part;
+
+    b = test_bytes("0a{6162} 10ac02 1a{ 2a{ 0804 } }");
+
+    for (n = 0; n <= b.len; n++) {
+
+        part.data = malloc(n + 1);
+        memcpy(part.data, b.data, n);
+        part.data = realloc(part.data, n ? n : 1);
+
+        rc = ngx_http_wt_msg_commands_head(part.data, n, &id, &seq);
+
+        check((rc == NGX_OK) == (n == 0 || n == 4 || n == 7 || n == b.len));
+
+        free(part.data);
+    }
+
+    free(b.data);
+}
+
+
 /* events */
 
 
@@ -720,6 +784,8 @@ static test_t  tests[] = {
     test(truncation_anywhere_is_malformed),
     test(commands_before_a_malformed_one_are_run),
     test(the_handler_can_stop),
+    test(the_head_of_a_batch_may_be_anywhere),
+    test(a_truncated_head_is_malformed),
     test(data_header_has_a_fixed_length),
     test(datagram_header_has_a_fixed_length),
     test(what_nginx_writes_can_be_parsed),
