@@ -298,17 +298,97 @@ async def test_locations_with_other_rules_do_not_share(nginx, client, workers,
         assert await conn.refused("/checked") == 502
 
 
+@pytest.mark.parametrize("keepalive", ["", "keepalive 4;"],
+                         ids=["module", "directive"])
 @pytest.mark.kinds("http_backend")
-async def test_connections_are_kept(nginx, client, workers, authority):
+async def test_connections_are_kept(nginx, client, workers, authority,
+                                    keepalive):
     worker = await workers(tls=authority.issue("app.test"))
     ngx = nginx(passed(worker.passed_as("workers")),
-                http=upstream(server(worker), "keepalive 4;"))
+                http=upstream(server(worker), keepalive))
     async with client(ngx) as conn:
         session = await conn.session()
         backend = await worker.session()
         for _ in range(10):
             await echoed(session, backend)
     assert worker.connections <= 2 < len(backend.calls)
+    assert "[error]" not in ngx.error_log()
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+@pytest.mark.kinds("http_backend")
+async def test_worker_closes_idle_connections(nginx, client, workers,
+                                              authority, how):
+    worker = await workers(tls=authority.issue("app.test"))
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        for _ in range(3):
+            await backend.settle()
+            await conn.ping()
+            for writer in list(worker.open):
+                getattr(writer if how == "close" else writer.transport, how)()
+            await conn.ping()
+            await echoed(session, backend)
+        seqs = [call.seq for call in backend.calls]
+        assert len(seqs) == len(set(seqs))
+    assert worker.connections == 4
+    assert "[error]" not in ngx.error_log()
+
+
+@pytest.mark.kinds("http_backend")
+async def test_idle_connections_do_not_outlive_nginx(nginx, client, workers,
+                                                     authority):
+    worker = await workers(tls=authority.issue("app.test"))
+    ngx = nginx(passed(worker))
+    await works(ngx, client, worker)
+    assert worker.open
+    await asyncio.to_thread(ngx.stop)
+    await ngx.until(lambda: not worker.open, "connections to be closed")
+
+
+async def come_and_gone(conn, worker, path):
+    """A session; what is left of it is a connection."""
+    session = await conn.session(path)
+    backend = await worker.session()
+    await backend.settle()
+    session.close()
+    await backend.closed()
+    await conn.ping()
+
+
+@pytest.mark.parametrize("keepalive", ["", "keepalive 4;"],
+                         ids=["module", "directive"])
+@pytest.mark.kinds("http_backend")
+async def test_names_do_not_share_a_kept_connection(
+        nginx, client, workers, authority, keepalive):
+    worker = await workers(tls=authority.issue("a.test", "b.test"))
+    more = trusting(authority, "webtransport_ssl_name $arg_name;")
+    ngx = nginx(passed(worker.passed_as("workers"), more),
+                http=upstream(server(worker), keepalive))
+    async with client(ngx) as conn:
+        for name in ("a.test", "b.test"):
+            await come_and_gone(conn, worker, f"/?name={name}")
+        assert await conn.refused("/?name=c.test") == 502
+
+
+@pytest.mark.parametrize("keepalive", ["", "keepalive 4;"],
+                         ids=["module", "directive"])
+@pytest.mark.kinds("http_backend")
+async def test_locations_with_other_rules_do_not_share_kept_connections(
+        nginx, client, workers, authority, keepalive):
+    worker = await workers(tls=authority.issue("app.test"))
+    name = worker.passed_as("workers")
+    checked = passed(name, trusting(
+        authority, "webtransport_ssl_name other.test;"))
+    ngx = nginx(passed(name) + checked.replace("/", "/checked", 1),
+                http=upstream(server(worker), keepalive))
+    async with client(ngx) as conn:
+        await come_and_gone(conn, worker, "/")
+        assert worker.open
+        assert await conn.refused("/checked") == 502
+        await come_and_gone(conn, worker, "/")
 
 
 async def test_much_over_tls(nginx, client, workers, authority):

@@ -6,6 +6,8 @@ import contextlib
 import os
 import random
 import re
+import resource
+import signal
 
 import pytest
 
@@ -265,7 +267,7 @@ async def test_response_headers_that_are_too_long(nginx, client, worker,
         calls = [await worker.session(), await worker.session()]
         bad, good = sorted(calls, key=lambda call: call.connect.path)
         bad.respond([(f"x-{i}", "y" * size) for i in range(count)])
-        assert await session.outcome() >= 400
+        assert await session.outcome() == 502
         await ngx.wait_log(r"\[error\].*too large header")
         good.send(w.accept())
         assert await other.outcome() == 200
@@ -370,9 +372,10 @@ async def test_message_of_the_status_is_for_the_log(nginx, client, worker):
     async with client(ngx) as conn:
         session = await conn.session()
         call = await worker.session()
-        call.finish(13, "a%20b%0Aforged%ZZ%" + "x" * 5000)
+        call.finish(13, "a%20b%0Aforged%C3%A4%1B%ZZ%" + "x" * 5000)
         await session.closed()
-        await ngx.wait_log(r"\[error\].*worker lost.*a b")
+        await ngx.wait_log(r"\[error\].*worker lost.*: "
+                           r"a b\?forged\?\?\?%ZZ%xxx")
     assert not re.search(r"^forged", ngx.error_log(), re.M)
     assert max(map(len, ngx.error_log().splitlines())) < 2048
 
@@ -436,6 +439,7 @@ async def test_reset_of_a_call(nginx, client, worker, code):
                         "worker_lost")
         await echoed(other, survivor)
         assert len(worker.connections) == 1
+        await ngx.wait_log(rf"call (refused|reset with code {int(code)})")
 
 
 @pytest.mark.parametrize("code", [CANCEL, INTERNAL_ERROR, ENHANCE_YOUR_CALM])
@@ -694,7 +698,7 @@ async def test_loss_of_a_connection(nginx, client, workers, how):
 
 
 async def test_loss_of_200_sessions(nginx, client, workers):
-    worker = await workers(settings={MAX_CONCURRENT_STREAMS: 100})
+    worker = await workers(settings={MAX_CONCURRENT_STREAMS: 101})
     ngx = nginx("webtransport_max_sessions 100;" + passed(worker),
                 connections=4096)
     async with contextlib.AsyncExitStack() as stack:
@@ -704,7 +708,7 @@ async def test_loss_of_200_sessions(nginx, client, workers):
         await worker.session()
         sessions = await asyncio.gather(*[
             conn.session() for conn in conns for _ in range(20)])
-        assert len(worker.connections) == 3
+        assert len(worker.connections) == 2
         await worker.stop()
         ends = await asyncio.gather(*[session.closed()
                                       for session in sessions])
@@ -713,6 +717,134 @@ async def test_loss_of_200_sessions(nginx, client, workers):
         await worker.start()
         await conns[0].session()
     await ngx.idle()
+
+
+async def test_one_more_connection_is_not_to_be_had(nginx, client, workers):
+    """Sessions wait for a stream on those that there are."""
+    worker = await workers(settings={MAX_CONCURRENT_STREAMS: 1})
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        call = await worker.session()
+        os.unlink(worker.path)
+        second = conn.connect()
+        await ngx.wait_log(r"\[error\].*connect\(\) to unix:.* failed")
+        session.close()
+        assert await second.outcome() == 200
+        await call.end()
+        await echoed(second, await worker.session())
+        assert len(worker.connections) == 1
+    await ngx.idle()
+
+
+async def test_no_sockets_are_no_failure_of_the_worker(nginx, client,
+                                                       workers):
+    one, two = await workers(), await workers()
+    ngx = nginx(passed(one.passed_as("workers")), http=upstream(
+        server(one), server(two)))
+    ngx.allow("Too many open files")
+    pid, = ngx.workers()
+    async with client(ngx) as conn:
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 20000))
+        for _ in range(3):
+            assert await conn.refused() == 500
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        await conn.session()
+        await conn.session()
+        assert one.calls and two.calls
+    await ngx.wait_log(r"\[error\].*webtransport session .*no sockets")
+
+
+async def test_headers_that_are_never_sent(nginx, client, worker):
+    """The worker takes back the stream that it had promised."""
+    ngx = nginx(passed(worker, "webtransport_send_timeout 3s;"))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        call = await worker.session()
+        call.conn.grant(1 << 20)
+        call.conn.grant(1 << 20, call.stream_id)
+        await echoed(session, call)
+        call.conn.reader._transport.pause_reading()
+        session.open_uni().write(bytes(1000000), True)
+        await call.conn.filled()
+        second = conn.connect()
+        await conn.ping()
+        call.conn.write(bytes.fromhex("000006 04 00 00000000 000300000000"))
+        await call.conn.writer.drain()
+        await conn.ping()
+        call.conn.reader._transport.resume_reading()
+        assert await second.outcome() == 504
+        assert len(await call.read_all(6)) == 1000000
+    assert len(worker.calls) == 1
+    await ngx.wait_log(r"\[error\].*it does not read")
+
+
+async def test_shutdown_timeout_ends_calls(nginx, client, worker):
+    """Also those that outlive their sessions."""
+    ngx = nginx(passed(worker), main="worker_shutdown_timeout 300ms;")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        call = await worker.session()
+        call.polite = False
+        session.close()
+        await call.closed()
+        ngx.signal(signal.SIGQUIT)
+        await ngx.until(lambda: ngx.process.poll() is not None, "the exit")
+        await ngx.until(lambda: call.conn.lost, "the end of the connection")
+    assert call.reset_code is None
+
+
+# ---- connections that hang --------------------------------------------------
+
+
+async def test_hung_connection_gets_no_more_sessions(nginx, client, worker):
+    ngx = nginx(passed(worker, NO_ANSWER
+                               + "webtransport_connect_timeout 1s;"))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        hung = (await worker.session()).conn
+        hung.hang()
+        assert await conn.refused() == 504
+        for _ in range(3):
+            await echoed(await conn.session(), await worker.session())
+        assert len(worker.connections) == 2
+
+        # nor is the PING answered
+        await ended(ngx, session, WORKER_LOST, "worker lost", "worker_lost")
+        await ngx.wait_log(r"\[error\].*fallen silent")
+    await ngx.idle()
+
+
+async def test_connection_that_hung_for_a_while(nginx, client, worker):
+    ngx = nginx(passed(worker, NO_ANSWER))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        call = await worker.session()
+        call.conn.hang()
+        assert await conn.refused() == 504
+        assert call.conn.pings == 0
+        call.conn.recover()
+        await echoed(session, call)
+        assert call.conn.pings == 1
+        await conn.session()
+        assert len(worker.connections) == 1
+
+
+async def test_worker_is_not_pinged_to_death(nginx, client, worker):
+    """gRPC servers allow two PINGs until they have answered a call."""
+    ngx = nginx(passed(worker, NO_ANSWER))
+    async with client(ngx) as conn:
+        await conn.session()
+        hung = (await worker.session()).conn
+        hung.mute = True
+        for pings in (1, 2, 2, 2):
+            assert await conn.refused() == 504
+            await ngx.until(lambda: hung.pings == pings, "PING")
+            hung.write(bytes.fromhex("000008 06 01 00000000") + bytes(8))
+            await hung.writer.drain()
+            await conn.ping()
+        assert hung.pings == 2
+        assert len(worker.connections) == 1
 
 
 # ---- flow control -----------------------------------------------------------
@@ -904,6 +1036,46 @@ async def test_frame_that_breaks_the_rules(nginx, client, worker, frame):
         session = await conn.session()
         await echoed(session, await worker.session())
     await ngx.idle()
+
+
+async def test_push_promise_before_the_settings_are_acknowledged(
+        nginx, client, workers):
+    """A promise is answered by a RST_STREAM, which nobody reads."""
+    async def script(reader, writer):
+        await reader.readexactly(24)
+        writer.write(bytes.fromhex("000000040000000000"))
+        data = b""
+        while b"\x01\x04\x00\x00\x00\x01" not in data:
+            data += await reader.read(1000)
+        reader._transport.pause_reading()
+        writer.write(b"".join(
+            bytes.fromhex("000004050400000001") + (2 * i).to_bytes(4, "big")
+            for i in range(1, 10000)))
+        await writer.drain()
+        reader._transport.resume_reading()
+        await reader.read()
+
+    bad = await workers(kind="raw", script=script)
+    ngx = nginx(passed(bad))
+    async with client(ngx) as conn:
+        assert await conn.refused() == 502
+    await ngx.wait_log(r"\[error\].*invalid HTTP/2: PUSH_PROMISE")
+    await ngx.idle()
+
+
+async def test_frames_do_not_fill_the_log(nginx, client, worker):
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        call = await worker.session()
+        for _ in range(100):
+            call.conn.goaway(code=INTERNAL_ERROR)
+        await echoed(session, call)
+        assert ngx.error_log().count("GOAWAY") == 2
+        call.conn.write(100 * bytes.fromhex(
+            f"000004 08 00 {call.stream_id:08x} 7fffffff"))
+        assert (await session.closed())[0] == WORKER_LOST
+        assert ngx.error_log().count("invalid frame") == 1
 
 
 @pytest.mark.parametrize("seed", range(4))

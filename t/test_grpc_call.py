@@ -202,6 +202,70 @@ async def test_client_leaves_before_connect_was_read(nginx, client, workers):
     assert events == ["connect", "closed"] and not call.body
 
 
+# ---- whose fault it is ------------------------------------------------------
+
+LARGE = [f"webtransport_set_header X-{i} $http_x;" for i in range(5)]
+
+
+@pytest.mark.parametrize("unary", [False, True], ids=["call", "unary"])
+async def test_too_much_metadata(nginx, client, workers, unary):
+    """No worker is to blame: all the others are served."""
+    script = answered() if unary else accepted
+    one, two = [await workers(script=script, polite=False) for _ in range(2)]
+    name = one.passed_as("workers")
+    if unary:
+        name = name.replace("grpc:", "grpc+unary:")
+    ngx = nginx(passed(name, "".join(LARGE)),
+                http="large_client_header_buffers 4 32k;"
+                     + upstream(server(one), server(two)))
+    async with client(ngx) as conn:
+        await conn.session(headers=[("x", "y" * 6000)])
+        for size in (7000, 15000):
+            for _ in range(2):
+                assert await conn.refused(
+                    headers=[("x", "y" * size)]) == 500
+        await conn.session()
+        await conn.session()
+    assert one.calls and two.calls
+    await ngx.wait_log(r"\[error\].*headers of a call to webtransport worker "
+                       r"have 35\d\d\d bytes, more than 32768")
+    await ngx.wait_log(r"\[error\].*webtransport session .*: too much meta")
+
+
+async def accepted(call):
+    await call.message()
+    call.send(w.accept())
+
+
+@pytest.mark.parametrize("headers", [False, True],
+                         ids=["trailers only", "headers first"])
+async def test_status_is_no_failure_of_the_worker(nginx, client, workers,
+                                                  headers):
+    """With max_fails=1 a worker that has failed gets nothing for a while.
+    UNAVAILABLE is a failure."""
+    async def script(call):
+        await call.message()
+        if headers:
+            call.respond()
+        call.finish(*codes)
+
+    one, two = await workers(script=script), await workers(script=script)
+    ngx = nginx(passed(one.passed_as("workers"),
+                       "webtransport_next_upstream off;"),
+                http=upstream(server(one), server(two)))
+    async with client(ngx) as conn:
+        count = 0
+        for code in [*range(1, 14), 15, 16, 14]:
+            codes = [code]
+            for _ in range(2):
+                assert await conn.refused() >= 400
+                count += 1
+                assert len(one.calls) + len(two.calls) == count
+        assert await conn.refused() == 502
+        assert len(one.calls) + len(two.calls) == count
+    await ngx.wait_log(r"\[error\].*no live workers")
+
+
 # ---- the end, behind commands -----------------------------------------------
 
 
@@ -385,3 +449,90 @@ async def test_unary_call_is_cancelled(nginx, client, workers):
         call = worker.calls[0]
         await ngx.until(lambda: call.reset_code == CANCEL, "RST_STREAM")
         assert call.header("grpc-timeout") == "300m"
+
+
+def connects(worker):
+    """How many of its calls brought a Connect."""
+    return sum(event.WhichOneof("kind") == "connect" for call in worker.calls
+               for event in pb.EventBatch.FromString(call.messages[0]).events)
+
+
+def first_and_backup(one, two):
+    """A location with batches for one worker, or else for the other."""
+    return passed(one.passed_as("workers").replace(
+        "grpc://", "grpc+unary://")), upstream(server(one),
+                                               server(two, "backup"))
+
+
+@pytest.mark.parametrize("how", ["abort", "silence"])
+async def test_unary_call_that_was_lost_is_not_for_others(nginx, client,
+                                                          workers, how):
+    """It may have run, or be what the worker died of."""
+    async def script(call):
+        await call.message()
+        if how == "abort":
+            call.conn.abort()
+
+    one = await workers(script=script, polite=False)
+    two = await workers(script=answered(), polite=False)
+    location, http = first_and_backup(one, two)
+    ngx = nginx(location.replace("{", "{ webtransport_read_timeout 300ms;"),
+                http=http)
+    async with client(ngx) as conn:
+        for _ in range(3):
+            assert await conn.refused() == (502 if how == "abort" else 504)
+    assert connects(one) and not two.calls
+
+
+async def test_unary_call_that_was_not_read_is_for_others(nginx, client,
+                                                          workers):
+    async def script(call):
+        call.conn.abort()
+
+    one = await workers(script=script, settings={INITIAL_WINDOW_SIZE: 0},
+                        polite=False)
+    two = await workers(script=answered(), polite=False)
+    location, http = first_and_backup(one, two)
+    ngx = nginx(location, http=http)
+    async with client(ngx) as conn:
+        await conn.session()
+        await conn.session()
+    assert len(one.calls) == 1
+
+
+@pytest.mark.parametrize("code", [2, 4, 10, 13])
+async def test_unary_status_is_no_failure_of_the_worker(nginx, client,
+                                                        workers, code):
+    async def script(call):
+        await call.message()
+        call.finish(code)
+
+    one = await workers(script=script, polite=False)
+    two = await workers(script=answered(), polite=False)
+    location, http = first_and_backup(one, two)
+    ngx = nginx(location, http=http)
+    async with client(ngx) as conn:
+        for i in range(1, 4):
+            assert await conn.refused() >= 400
+            assert connects(one) == i
+    assert not two.calls
+
+
+@pytest.mark.parametrize("how", ["unavailable", "refused"])
+async def test_unary_call_that_was_not_taken_is_for_others(nginx, client,
+                                                           workers, how):
+    async def script(call):
+        await call.message()
+        if how == "refused":
+            call.reset(REFUSED_STREAM)
+        else:
+            call.finish(14)
+
+    one = await workers(script=script, polite=False)
+    two = await workers(script=answered(), polite=False)
+    location, http = first_and_backup(one, two)
+    ngx = nginx(location, http=http)
+    async with client(ngx) as conn:
+        await conn.session()
+        await conn.session()
+    assert connects(one) == (2 if how == "refused" else 1)

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import random
 import re
+import signal
 import time
 
 import pytest
@@ -204,31 +206,99 @@ def without_defaults(value):
 # ---- connections ------------------------------------------------------------
 
 
-def kept(nginx, worker, more=""):
-    """nginx with connections that are kept: by its own directive."""
-    return nginx(passed(worker.passed_as("workers"), more),
-                 http=upstream(server(worker), "keepalive 8;"))
+@pytest.fixture(params=["address", "upstream", "directive"])
+def kept(request, nginx):
+    """Factory of nginx with connections that are kept: by the module, or by
+    nginx's directive."""
+
+    def kept(worker, more=""):
+        if request.param == "address":
+            return nginx(passed(worker, more))
+        keepalive = "keepalive 8;" if request.param == "directive" else ""
+        return nginx(passed(worker.passed_as("workers"), more),
+                     http=upstream(server(worker), keepalive))
+
+    return kept
 
 
-@contextlib.asynccontextmanager
-async def opened_kept(nginx, client, worker):
-    async with client(kept(nginx, worker)) as conn:
+async def rest(conn, *backends):
+    """Waits until they have no calls, and their connections are kept."""
+    for backend in backends:
+        quiet(backend)
+        await backend.sync()
+        await conn.ping()
+        await backend.settle()
+    await conn.ping()
+
+
+async def once_more(worker, session):
+    """One batch; returns its call."""
+    before = len(worker.calls)
+    session.open_uni().write(b"x")
+    return (await worker.next_calls(before + 1))[before]
+
+
+async def test_connections_are_kept(client, worker, kept):
+    async with client(kept(worker)) as conn:
         session = await conn.session()
-        yield session, await worker.session()
-
-
-async def test_connections_are_kept(nginx, client, worker):
-    async with opened_kept(nginx, client, worker) as (session, backend):
+        backend = await worker.session()
         for _ in range(10):
             await echoed(session, backend)
         assert worker.connections <= 2
         assert len(backend.calls) > 10
 
 
+async def test_sessions_take_turns(client, worker, kept):
+    async with client(kept(worker)) as conn:
+        sessions, backends = [], []
+        for _ in range(2):
+            sessions.append(await conn.session())
+            backends.append(await worker.session())
+            await rest(conn, *backends)
+        before = len(worker.calls)
+        for _ in range(3):
+            for session, backend in zip(sessions, backends):
+                await echoed(session, backend)
+                await rest(conn, *backends)
+        calls = worker.calls[before:]
+        assert len({call.batch.session_id for call in calls}) == 2
+        assert len({call.connection for call in calls}) == 1
+
+
+async def test_locations_share_connections(nginx, client, workers):
+    """A worker is known by its address, however that is written."""
+    worker = await workers(tcp=True)
+    other = passed(worker.passed_as("workers")).replace("/", "/other", 1)
+    ngx = nginx(passed(worker) + other, http=upstream(server(worker)))
+    async with client(ngx) as conn:
+        for path in ("/", "/other", "/"):
+            session = await conn.session(path)
+            backend = await worker.session()
+            await echoed(session, backend)
+            session.close()
+            await backend.closed()
+            await ngx.logged(uri=path)
+    assert worker.connections <= 2
+
+
+async def test_workers_do_not_share_connections(nginx, client, workers):
+    first, second = await workers(), await workers()
+    ngx = nginx(passed(first) + passed(second).replace("/", "/second", 1))
+    async with client(ngx) as conn:
+        for _ in range(2):
+            for path, worker in (("/", first), ("/second", second)):
+                session = await conn.session(path)
+                backend = await worker.session()
+                await echoed(session, backend)
+                session.close()
+                await backend.closed()
+    assert len(first.sessions) == len(second.sessions) == 2
+
+
 @pytest.mark.parametrize("count", [1, 2])
-async def test_worker_closes_connections(nginx, client, worker, count):
+async def test_worker_closes_connections(client, worker, kept, count):
     worker.keep_alive = count
-    ngx = kept(nginx, worker)
+    ngx = kept(worker)
     async with client(ngx) as conn:
         session = await conn.session()
         backend = await worker.session()
@@ -238,30 +308,80 @@ async def test_worker_closes_connections(nginx, client, worker, count):
     assert "[error]" not in ngx.error_log()
 
 
-async def test_worker_closes_idle_connections(nginx, client, worker):
+@pytest.mark.parametrize("how, good", [
+    (sized(b"{}"), True),
+    (sized(b"{}", "Connection: keep-alive"), True),
+    (sized(b"{}", start="HTTP/1.0 200 OK"), False),
+    (sized(b"{}", "Connection: keep-alive", start="HTTP/1.0 200 OK"), True),
+    (sized(b"{}", "Connection: close"), False),
+    (sized(b"{}", "Connection: x, Close"), False),
+    (sized(b"{}") + b"more", False)],
+    ids=["1.1", "keep-alive", "1.0", "1.0 keep-alive", "close", "list",
+         "more"])
+async def test_worker_announces_the_end(client, worker, kept, how, good):
+    """It does not close the connection, but nginx does."""
+    async with client(kept(worker)) as conn:
+        session = await conn.session()
+        await rest(conn, await worker.session())
+        worker.faults.append(raw(how, close=False))
+        first = await once_more(worker, session)
+        second = await once_more(worker, session)
+        assert (first.connection == second.connection) == good
+
+
+@pytest.mark.parametrize("how", ["close", "abort", "say something"])
+async def test_worker_closes_idle_connections(client, worker, kept, how):
     """Not a failure, and not a second delivery."""
-    ngx = kept(nginx, worker)
+    ngx = kept(worker)
     async with client(ngx) as conn:
         session = await conn.session()
-        backend = quiet(await worker.session())
-        for how in ("close", "abort"):
-            await backend.sync()
-            await conn.ping()
-            await backend.settle()
-            await conn.ping()
-            for writer in list(worker.open):
-                getattr(writer if how == "close" else writer.transport, how)()
-            await conn.ping()
-            await echoed(session, backend)
+        backend = await worker.session()
+        await rest(conn, backend)
+        assert worker.open
+        for writer in list(worker.open):
+            if how == "say something":
+                # and closes behind it, some servers do
+                writer.write(b"HTTP/1.1 408 Request Timeout\r\n"
+                             b"Connection: close\r\n\r\n")
+                await writer.drain()
+                writer.close()
+            elif how == "close":
+                writer.close()
+            else:
+                writer.transport.abort()
+        await conn.ping()
+        await echoed(session, backend)
         seqs = [call.seq for call in backend.calls]
         assert len(seqs) == len(set(seqs))
     assert "[error]" not in ngx.error_log()
 
 
-async def test_connection_dies_as_the_request_comes(nginx, client, worker):
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_datagrams_do_not_go_into_a_dead_connection(nginx, client,
+                                                          worker, how):
+    """They are not retried: the end of an idle connection is noticed even if
+    nginx is told of it after the datagram."""
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        await rest(conn, backend)
+        for pid in ngx.workers():
+            os.kill(pid, signal.SIGSTOP)
+        session.send_datagram(b"ok")
+        conn.transmit()
+        for writer in list(worker.open):
+            getattr(writer if how == "close" else writer.transport, how)()
+        await ngx.until(lambda: not worker.open, "connections to be closed")
+        for pid in ngx.workers():
+            os.kill(pid, signal.SIGCONT)
+        assert (await backend.find("datagram")).data == b"ok"
+
+
+async def test_connection_dies_as_the_request_comes(client, worker, kept):
     """A kept connection that was closed at the same time: another one is
     taken, at once."""
-    ngx = kept(nginx, worker)
+    ngx = kept(worker)
     async with client(ngx) as conn:
         session = await conn.session()
         backend = quiet(await worker.session())
@@ -276,15 +396,94 @@ async def test_connection_dies_as_the_request_comes(nginx, client, worker):
         calls = worker.calls[before:]
         assert calls[0].seq == calls[1].seq
         assert calls[0].connection != calls[1].connection
+    assert "[error]" not in ngx.error_log()
 
 
-async def test_idle_connections_do_not_outlive_nginx(nginx, client, worker):
-    ngx = kept(nginx, worker)
+async def test_connection_dies_as_a_session_begins(client, worker, kept):
+    """Which is accepted all the same: nobody would try a second time."""
+    async with client(kept(worker)) as conn:
+        await conn.session()
+        await rest(conn, await worker.session())
+
+        async def die(call):
+            call.abort()
+
+        worker.faults.append(die)
+        session = await conn.session()
+        await echoed(session, await worker.session())
+
+
+async def many_kept(nginx, client, worker, stack, count, **kwargs):
+    """nginx after so many sessions have called at the same time."""
+    come = asyncio.Event()
+
+    async def together(call):
+        if len(worker.calls) == count:
+            come.set()
+        await come.wait()
+        call.reply(200, ACCEPT, type=JSON)
+
+    worker.accept = None
+    worker.faults.extend([together] * count)
+    ngx = nginx("webtransport_max_sessions 100;" + passed(worker), **kwargs)
+    conn = await stack.enter_async_context(client(ngx))
+    await asyncio.gather(*[conn.session() for _ in range(count)])
+    assert worker.connections == count
+    return ngx
+
+
+@pytest.mark.parametrize("count", [31, 32, 33, 50])
+async def test_number_of_connections_kept(nginx, client, worker, count):
+    async with contextlib.AsyncExitStack() as stack:
+        ngx = await many_kept(nginx, client, worker, stack, count)
+        await ngx.until(lambda: len(worker.open) == min(count, 32),
+                        "connections to be closed")
+
+
+async def test_kept_connections_make_room_for_others(nginx, client, worker):
+    async with contextlib.AsyncExitStack() as stack:
+        ngx = await many_kept(nginx, client, worker, stack, 32,
+                              connections=110)
+        assert len(worker.open) == 32
+        for _ in range(50):
+            _, writer = await asyncio.open_connection("127.0.0.1", ngx.port)
+            stack.callback(writer.close)
+        await ngx.until(lambda: len(worker.open) < 32,
+                        "connections to be closed")
+
+
+async def test_requests_of_a_connection(nginx, client, worker):
+    async with opened(nginx, client, worker) as (session, backend):
+        await rest(session.conn, backend)
+        count = 1010 - len(worker.calls)
+        worker.faults.extend([reply(200, body_of(w.ping(1)))] * count)
+        session.open_uni().write(b"x")
+        calls = await worker.next_calls(1010)
+        assert [call.connection for call in calls[:1010]] == (
+            [1] * 1000 + [2] * 10)
+
+
+async def test_limits_of_the_directive(nginx, client, worker):
+    """What it does not want any more is not kept by the module either."""
+    ngx = nginx(passed(worker.passed_as("workers")), http=upstream(
+        server(worker), "keepalive 8; keepalive_requests 3;"))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        for _ in range(10):
+            await echoed(session, backend)
+        used = [call.connection for call in backend.calls]
+        assert max(map(used.count, used)) == 3
+
+
+async def test_idle_connections_do_not_outlive_nginx(client, worker, kept):
+    ngx = kept(worker)
     async with client(ngx) as conn:
         session = await conn.session()
         await echoed(session, await worker.session())
         session.close()
         await session.closed()
+    assert worker.open
     start = time.monotonic()
     await asyncio.to_thread(ngx.stop)
     assert time.monotonic() - start < TIMEOUT / 2
@@ -355,18 +554,17 @@ async def test_answers_without_commands(nginx, client, worker, empty):
         assert len({call.seq for call in worker.calls}) == len(worker.calls)
 
 
-async def test_connection_of_a_good_response_is_kept(nginx, client, worker):
+async def test_connection_of_a_good_response_is_kept(client, worker, kept):
     """However its end is told."""
-    async with opened_kept(nginx, client, worker) as (session, backend):
-        quiet(backend)
+    async with client(kept(worker)) as conn:
+        session = await conn.session()
+        backend = quiet(await worker.session())
         await backend.sync()
         for data in (response("Transfer-Encoding: chunked",
                               body=chunked(b"{}", trailer="A: b\r\n")),
                      sized(b"{}"), b"HTTP/1.1 204 No Content\r\n\r\n"):
             worker.faults.append(raw(data, close=False))
-            before = len(worker.calls)
-            session.open_uni().write(b"x")
-            await worker.next_calls(before + 1)
+            await once_more(worker, session)
             await echoed(session, backend)
         assert len({call.connection for call in backend.calls}) == 1
 
@@ -426,10 +624,11 @@ async def test_bad_responses(nginx, client, worker, data):
     assert reason
 
 
-async def test_bytes_behind_a_response(nginx, client, worker):
+async def test_bytes_behind_a_response(client, worker, kept):
     """The answer counts, but this connection is not used again."""
-    async with opened_kept(nginx, client, worker) as (session, backend):
-        quiet(backend)
+    async with client(kept(worker)) as conn:
+        session = await conn.session()
+        backend = quiet(await worker.session())
         await backend.sync()
         worker.faults.append(raw(sized(body_of(w.datagram(b"ok")))
                                  + b"HTTP/1.1 200 OK\r\n", close=False))

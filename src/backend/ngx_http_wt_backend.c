@@ -212,10 +212,6 @@ ngx_http_wt_relay_left(ngx_http_wt_backend_t *b, ngx_http_wt_by_e by,
         return;
     }
 
-    /* a worker that says no, for a reason of the client's, is a good one */
-
-    b->lost = !b->accepted && by != NGX_HTTP_WT_BY_WORKER;
-
     ngx_http_wt_session_log(NGX_LOG_ERR, b->session, 0, "%s: %V", reason,
                             text);
 

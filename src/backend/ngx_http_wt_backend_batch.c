@@ -603,15 +603,16 @@ ngx_http_wt_batch_check(ngx_http_wt_batch_t *batch, ngx_http_wt_lane_t *lane)
 
     /* all of it, before any of it is run */
 
-    if (ngx_http_wt_msg_commands_head(response->data, response->len, &id,
-                                      &seq)
+    if (ngx_http_wt_msg_parse_commands(response->data, response->len,
+                                       ngx_http_wt_batch_pass, NULL, &err)
         != NGX_OK
-        || ngx_http_wt_msg_parse_commands(response->data, response->len,
-                                          ngx_http_wt_batch_pass, NULL, &err)
+        || ngx_http_wt_msg_commands_head(response->data, response->len, &id,
+                                         &seq)
            != NGX_OK)
     {
-        ngx_cpystrn(lane->reason, (u_char *) "the answer is malformed",
-                    NGX_HTTP_WT_LANE_REASON);
+        ngx_snprintf(lane->reason, NGX_HTTP_WT_LANE_REASON,
+                     "the answer is malformed: %s%Z",
+                     err ? err : "wrong wire type");
         return NGX_ERROR;
     }
 

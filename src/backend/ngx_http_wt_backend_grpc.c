@@ -57,6 +57,7 @@ typedef struct {
     unsigned                      answered:1;
     unsigned                      ended:1;   /* there is a status */
     unsigned                      again:1;   /* refused, and tried again */
+    unsigned                      large:1;   /* the request is, too large */
     unsigned                      busy:1;    /* must not be freed */
     unsigned                      gone:1;    /* but will be */
 } ngx_http_wt_grpc_call_t;
@@ -322,6 +323,8 @@ ngx_http_wt_grpc_close(ngx_http_wt_backend_t *b)
 
     if (call->open && call->requested && !call->ended) {
 
+        ngx_http_wt_h2_suspect(&call->stream);
+
         timeout = ngx_min(b->conf->upstream.send_timeout,
                           NGX_HTTP_WT_GRPC_LINGER);
 
@@ -389,16 +392,20 @@ ngx_http_wt_grpc_free(ngx_http_wt_grpc_call_t *call)
 static void
 ngx_http_wt_grpc_ready_handler(ngx_http_wt_h2_stream_t *st)
 {
+    ngx_int_t                 rc;
     ngx_http_wt_grpc_call_t  *call;
 
     call = st->data;
 
-    if (ngx_http_wt_grpc_send_request(call) != NGX_OK) {
+    rc = ngx_http_wt_grpc_send_request(call);
+
+    if (rc != NGX_OK) {
 
         /* HTTP/2 has the stream in its hands: the end comes later */
 
-        call->how = NGX_HTTP_WT_H2_DONE;
+        call->how = NGX_HTTP_WT_H2_ERROR;
         call->ended = 1;
+        call->large = (rc == NGX_DECLINED);
 
         ngx_post_event(&call->event, &ngx_posted_events);
         return;
@@ -783,10 +790,11 @@ ngx_http_wt_grpc_finish(ngx_http_wt_grpc_call_t *call)
     b = call->backend;
     resp = &call->response;
 
-    if (call->how == NGX_HTTP_WT_H2_DONE && !call->requested) {
+    if (call->how == NGX_HTTP_WT_H2_ERROR) {
         ngx_http_wt_relay_end(b, NGX_HTTP_WT_BY_LIMIT,
                               NGX_HTTP_INTERNAL_SERVER_ERROR,
-                              "no memory for a call");
+                              call->large ? NGX_HTTP_WT_GRPC_TOO_LARGE
+                                          : NGX_HTTP_WT_GRPC_NO_MEMORY);
         return;
     }
 
@@ -912,7 +920,7 @@ ngx_http_wt_grpc_again(ngx_http_wt_grpc_call_t *call)
     {
         ngx_http_wt_relay_end(b, NGX_HTTP_WT_BY_LIMIT,
                               NGX_HTTP_INTERNAL_SERVER_ERROR,
-                              "no memory for a call");
+                              NGX_HTTP_WT_GRPC_NO_MEMORY);
     }
 }
 
@@ -955,6 +963,12 @@ ngx_http_wt_grpc_report(ngx_http_wt_grpc_call_t *call)
 
         by = (status < NGX_HTTP_INTERNAL_SERVER_ERROR && !resp->local)
                  ? NGX_HTTP_WT_BY_WORKER : NGX_HTTP_WT_BY_WORKER_LOST;
+
+        /* who says why it does not take the session is alive */
+
+        b->lost = resp->status == NGX_HTTP_WT_GRPC_OK
+                  || resp->status == NGX_HTTP_WT_GRPC_UNAVAILABLE
+                  || (resp->local && call->how != NGX_HTTP_WT_H2_RESET);
     }
 
     switch (by) {

@@ -36,18 +36,18 @@ typedef struct {
     off_t                         received;
 
     unsigned                      open:1;    /* "stream" is */
-    unsigned                      requested:1;
     unsigned                      ended:1;   /* there is a status */
     unsigned                      again:1;   /* refused, and tried again */
+    unsigned                      large:1;   /* the request is, too large */
     unsigned                      answered:1;
     unsigned                      bad:1;     /* the answer is */
+    unsigned                      failed:1;  /* the worker has: max_fails */
 } ngx_http_wt_call_grpc_t;
 
 
 static ngx_int_t ngx_http_wt_call_grpc_begin(ngx_http_wt_call_t *call);
 static void ngx_http_wt_call_grpc_cancel(ngx_http_wt_call_t *call);
-static void ngx_http_wt_call_grpc_release(ngx_http_wt_call_t *call,
-    ngx_uint_t failed);
+static void ngx_http_wt_call_grpc_release(ngx_http_wt_call_t *call);
 static void ngx_http_wt_call_grpc_count(ngx_http_wt_call_t *call,
     ngx_http_wt_call_grpc_t *link);
 static void ngx_http_wt_call_grpc_done(ngx_http_wt_call_t *call,
@@ -153,7 +153,7 @@ ngx_http_wt_call_grpc_begin(ngx_http_wt_call_t *call)
     up->failed = ngx_http_wt_call_grpc_failed;
 
     if (ngx_http_wt_upstream_connect(up) != NGX_OK) {
-        ngx_http_wt_call_grpc_release(call, 0);
+        ngx_http_wt_call_grpc_release(call);
         return NGX_ERROR;
     }
 
@@ -164,12 +164,12 @@ ngx_http_wt_call_grpc_begin(ngx_http_wt_call_t *call)
 static void
 ngx_http_wt_call_grpc_cancel(ngx_http_wt_call_t *call)
 {
-    ngx_http_wt_call_grpc_release(call, 0);
+    ngx_http_wt_call_grpc_release(call);
 }
 
 
 static void
-ngx_http_wt_call_grpc_release(ngx_http_wt_call_t *call, ngx_uint_t failed)
+ngx_http_wt_call_grpc_release(ngx_http_wt_call_t *call)
 {
     ngx_http_wt_call_grpc_t  *link;
 
@@ -198,7 +198,7 @@ ngx_http_wt_call_grpc_release(ngx_http_wt_call_t *call, ngx_uint_t failed)
 
     ngx_http_wt_grpc_input_free(&link->input);
 
-    ngx_http_wt_upstream_free(&call->upstream, failed);
+    ngx_http_wt_upstream_free(&call->upstream, link->failed);
 }
 
 
@@ -223,7 +223,7 @@ ngx_http_wt_call_grpc_done(ngx_http_wt_call_t *call,
     call->status = status;
     call->reason = reason;
 
-    ngx_http_wt_call_grpc_release(call, how == NGX_HTTP_WT_CALL_RETRY);
+    ngx_http_wt_call_grpc_release(call);
 
     call->done(call, how);
 }
@@ -270,7 +270,6 @@ ngx_http_wt_call_grpc_open_stream(ngx_http_wt_call_t *call,
     link->answered = 0;
     link->sent = 0;
     link->received = 0;
-    link->requested = 0;
     link->ended = 0;
     link->bad = 0;
 
@@ -312,8 +311,8 @@ ngx_http_wt_call_grpc_failed(void *data, ngx_uint_t status)
     link = call->link;
 
     if (status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
-        ngx_http_wt_call_grpc_done(call, NGX_HTTP_WT_CALL_FAILED, status,
-                                   "no memory for a call");
+        ngx_http_wt_call_grpc_done(call, NGX_HTTP_WT_CALL_RETRY, status,
+                                   NGX_HTTP_WT_GRPC_NO_MEMORY);
         return;
     }
 
@@ -328,6 +327,7 @@ ngx_http_wt_call_grpc_failed(void *data, ngx_uint_t status)
 static void
 ngx_http_wt_call_grpc_ready(ngx_http_wt_h2_stream_t *st)
 {
+    ngx_int_t                    rc;
     ngx_http_wt_call_t          *call;
     ngx_http_wt_call_grpc_t     *link;
     ngx_http_wt_grpc_request_t   req;
@@ -342,15 +342,16 @@ ngx_http_wt_call_grpc_ready(ngx_http_wt_h2_stream_t *st)
 
     ngx_str_set(&req.path, "/nginx.webtransport.v1.Worker/Deliver");
 
-    if (ngx_http_wt_grpc_request(st, &req, call->log) != NGX_OK) {
-        ngx_http_wt_call_grpc_post(link, NGX_HTTP_WT_H2_DONE);
+    rc = ngx_http_wt_grpc_request(st, &req, call->log);
+
+    if (rc != NGX_OK) {
+        link->large = (rc == NGX_DECLINED);
+        ngx_http_wt_call_grpc_post(link, NGX_HTTP_WT_H2_ERROR);
         return;
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, call->log, 0,
                    "wt session %V grpc unary call", call->id);
-
-    link->requested = 1;
 
     ngx_http_wt_upstream_ready(&call->upstream);
 }
@@ -551,6 +552,11 @@ ngx_http_wt_call_grpc_handler(ngx_event_t *ev)
                    ev->timedout);
 
     if (ev->timedout && !link->ended) {
+
+        /* it may be this batch that takes long: others may not */
+
+        link->failed = (link->sent == 0);
+
         ngx_http_wt_call_grpc_done(call, NGX_HTTP_WT_CALL_RETRY,
                                    NGX_HTTP_GATEWAY_TIME_OUT,
                                    "worker did not answer in time");
@@ -578,10 +584,12 @@ ngx_http_wt_call_grpc_finish(ngx_http_wt_call_t *call)
         ngx_http_wt_h2_close(&link->stream, NGX_HTTP_WT_CALL_GRPC_CANCEL);
     }
 
-    if (!link->requested && link->how == NGX_HTTP_WT_H2_DONE) {
-        ngx_http_wt_call_grpc_done(call, NGX_HTTP_WT_CALL_FAILED,
+    if (link->how == NGX_HTTP_WT_H2_ERROR) {
+        ngx_http_wt_call_grpc_done(call, link->large ? NGX_HTTP_WT_CALL_FAILED
+                                                     : NGX_HTTP_WT_CALL_RETRY,
                                    NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                   "no memory for a call");
+                                   link->large ? NGX_HTTP_WT_GRPC_TOO_LARGE
+                                               : NGX_HTTP_WT_GRPC_NO_MEMORY);
         return;
     }
 
@@ -604,6 +612,7 @@ ngx_http_wt_call_grpc_finish(ngx_http_wt_call_t *call)
                                    NULL);
         return;
 
+    case NGX_HTTP_WT_GRPC_CANCELLED:    /* of a server that stops */
     case NGX_HTTP_WT_GRPC_ABORTED:
     case NGX_HTTP_WT_GRPC_UNAVAILABLE:
     case NGX_HTTP_WT_GRPC_DEADLINE_EXCEEDED:
@@ -615,7 +624,8 @@ ngx_http_wt_call_grpc_finish(ngx_http_wt_call_t *call)
         break;
     }
 
-    status = link->bad ? NGX_HTTP_BAD_GATEWAY : ngx_http_wt_grpc_http(resp);
+    status = (link->bad || link->how == NGX_HTTP_WT_H2_LOST)
+                 ? NGX_HTTP_BAD_GATEWAY : ngx_http_wt_grpc_http(resp);
     reason = ngx_http_wt_call_grpc_reason(call);
 
     ngx_http_wt_upstream_answered(call->request, status);
@@ -623,7 +633,11 @@ ngx_http_wt_call_grpc_finish(ngx_http_wt_call_t *call)
 }
 
 
-/* another worker, or the same one once more; 0: neither, it has to end */
+/*
+ * Another worker, or the same one once more; 0: neither, it has to end.  What
+ * a worker may have got goes to another one only if the first one says that it
+ * has not looked at it; it may even be what the worker died of.
+ */
 
 static ngx_uint_t
 ngx_http_wt_call_grpc_next(ngx_http_wt_call_t *call)
@@ -652,22 +666,26 @@ ngx_http_wt_call_grpc_next(ngx_http_wt_call_t *call)
                                               &call->request->upstream->peer)
                 != NGX_OK)
             {
-                ngx_http_wt_call_grpc_done(call, NGX_HTTP_WT_CALL_FAILED,
+                ngx_http_wt_call_grpc_done(call, NGX_HTTP_WT_CALL_RETRY,
                                            NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                           "no memory for a call");
+                                           NGX_HTTP_WT_GRPC_NO_MEMORY);
             }
 
             return 1;
         }
 
-        /* fall through */
-
-    case NGX_HTTP_WT_H2_LOST:
         status = NGX_HTTP_BAD_GATEWAY;
         break;
 
+    case NGX_HTTP_WT_H2_LOST:
     case NGX_HTTP_WT_H2_TIMEOUT:
-        status = NGX_HTTP_GATEWAY_TIME_OUT;
+
+        if (link->sent) {
+            return 0;
+        }
+
+        status = (link->how == NGX_HTTP_WT_H2_LOST)
+                     ? NGX_HTTP_BAD_GATEWAY : NGX_HTTP_GATEWAY_TIME_OUT;
         break;
 
     default:
@@ -676,15 +694,16 @@ ngx_http_wt_call_grpc_next(ngx_http_wt_call_t *call)
             return 0;
         }
 
+        if (!call->first && link->sent) {
+            link->failed = 1;
+            return 0;
+        }
+
         status = NGX_HTTP_SERVICE_UNAVAILABLE;
         break;
     }
 
     ngx_http_wt_call_grpc_count(call, link);
-
-    if (call->once && call->sent) {
-        return 0;
-    }
 
     ngx_http_wt_upstream_retry(&call->upstream, status);
 

@@ -2,7 +2,7 @@
  * A batch by HTTP/1.1: one POST.
  *
  * The answer is read completely before any of it is used.  nginx's functions
- * parse it, and nginx's "keepalive" directive keeps the connection.
+ * parse it.
  */
 
 
@@ -89,6 +89,7 @@ static ngx_int_t ngx_http_wt_http_fail(ngx_http_wt_http_t *http,
     const char *fmt, ...);
 
 static void ngx_http_wt_http_finish(ngx_http_wt_http_t *http);
+static ngx_uint_t ngx_http_wt_http_shares(ngx_http_upstream_conf_t *conf);
 static ngx_int_t ngx_http_wt_http_decode(ngx_http_wt_http_t *http);
 static ngx_uint_t ngx_http_wt_http_type_fits(ngx_http_wt_http_t *http);
 
@@ -139,6 +140,7 @@ ngx_http_wt_http_begin(ngx_http_wt_call_t *call)
     up->backend = &call->peer;
     up->connected = ngx_http_wt_http_connected;
     up->failed = ngx_http_wt_http_failed;
+    up->keep = 1;
 
     if (ngx_http_wt_upstream_connect(up) != NGX_OK) {
         ngx_http_wt_http_release(http, 0);
@@ -382,6 +384,13 @@ ngx_http_wt_http_connected(void *data, ngx_connection_t *c)
         ngx_http_wt_http_close(http);
         ngx_http_wt_upstream_again(&call->upstream);
         return;
+    }
+
+    if (cached) {
+
+        /* if the worker has just closed it, that is nobody's fault */
+
+        c->log_error = NGX_ERROR_INFO;
     }
 
     c->data = http;
@@ -880,7 +889,8 @@ ngx_http_wt_http_finish(ngx_http_wt_http_t *http)
     }
 
     if (http->out == NULL && !http->broken && !c->buffered
-        && ngx_http_wt_http_answer_keeps(answer))
+        && ngx_http_wt_http_answer_keeps(answer)
+        && ngx_http_wt_http_shares(&call->conf->upstream))
     {
         http->connection = NULL;
         ngx_http_wt_upstream_keep(&call->upstream, c);
@@ -892,6 +902,16 @@ ngx_http_wt_http_finish(ngx_http_wt_http_t *http)
     if (ngx_http_wt_http_decode(http) == NGX_OK) {
         ngx_http_wt_http_done(http, NGX_HTTP_WT_CALL_OK, NGX_HTTP_OK, NULL);
     }
+}
+
+
+/* a worker's name that depends on the session was verified for this one only */
+
+static ngx_uint_t
+ngx_http_wt_http_shares(ngx_http_upstream_conf_t *conf)
+{
+    return conf->ssl == NULL || conf->ssl_name == NULL
+           || conf->ssl_name->lengths == NULL;
 }
 
 

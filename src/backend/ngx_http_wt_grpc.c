@@ -11,10 +11,14 @@
 #include <ngx_event_connect.h>
 #include <ngx_http.h>
 #include <ngx_http_wt_grpc.h>
+#include <ngx_http_wt_tls.h>
 
 
 /* fields of a request besides the metadata */
-#define NGX_HTTP_WT_GRPC_FIELDS       9
+#define NGX_HTTP_WT_GRPC_OWN          9
+
+/* RFC 9113, 6.5.2: what a field counts besides its bytes */
+#define NGX_HTTP_WT_GRPC_FIELD        32
 
 /* "TimeoutValue -> {positive integer as ASCII string of at most 8 digits}" */
 #define NGX_HTTP_WT_GRPC_TIMEOUT_MAX  99999999
@@ -41,6 +45,7 @@ static ngx_int_t ngx_http_wt_grpc_timeout(ngx_array_t *headers,
     ngx_msec_t timeout);
 static ngx_int_t ngx_http_wt_grpc_metadata(ngx_array_t *headers,
     ngx_http_wt_header_t *h, ngx_uint_t n);
+static ngx_int_t ngx_http_wt_grpc_check(ngx_array_t *headers, ngx_log_t *log);
 static ngx_uint_t ngx_http_wt_grpc_name_valid(ngx_str_t *name);
 static ngx_int_t ngx_http_wt_grpc_value(ngx_http_wt_header_t *h,
     ngx_pool_t *pool);
@@ -111,9 +116,6 @@ ngx_int_t
 ngx_http_wt_grpc_peer(ngx_http_request_t *r, ngx_http_wt_backend_conf_t *conf,
     ngx_peer_connection_t *pc, ngx_http_wt_h2_peer_t *peer)
 {
-    u_char     *p, *last;
-    ngx_str_t  *name;
-
     ngx_memzero(peer, sizeof(ngx_http_wt_h2_peer_t));
 
     peer->sockaddr = pc->sockaddr;
@@ -127,33 +129,8 @@ ngx_http_wt_grpc_peer(ngx_http_request_t *r, ngx_http_wt_backend_conf_t *conf,
         return NGX_OK;
     }
 
-    name = &peer->ssl_name;
-
-    if (conf->upstream.ssl_name == NULL) {
-        *name = conf->authority;
-
-    } else if (ngx_http_complex_value(r, conf->upstream.ssl_name, name)
-               != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* without the port; an IPv6 address is in brackets */
-
-    p = name->data;
-    last = p + name->len;
-
-    if (p != last && *p == '[') {
-        p = ngx_strlchr(p, last, ']');
-    }
-
-    p = p ? ngx_strlchr(p, last, ':') : NULL;
-
-    if (p) {
-        name->len = p - name->data;
-    }
-
-    return NGX_OK;
+    return ngx_http_wt_tls_name(r, &conf->upstream, &conf->authority,
+                                &peer->ssl_name);
 }
 
 
@@ -186,7 +163,7 @@ ngx_http_wt_grpc_request(ngx_http_wt_h2_stream_t *st,
         ngx_str_set(&scheme, "http");
     }
 
-    headers = ngx_array_create(pool, NGX_HTTP_WT_GRPC_FIELDS + req->nheaders,
+    headers = ngx_array_create(pool, NGX_HTTP_WT_GRPC_OWN + req->nheaders,
                                sizeof(ngx_http_wt_header_t));
 
     if (headers
@@ -204,6 +181,10 @@ ngx_http_wt_grpc_request(ngx_http_wt_h2_stream_t *st,
         && ngx_http_wt_grpc_metadata(headers, req->headers, req->nheaders)
            == NGX_OK)
     {
+        rc = ngx_http_wt_grpc_check(headers, log);
+    }
+
+    if (rc == NGX_OK) {
         rc = ngx_http_wt_h2_request(st, headers->elts, headers->nelts);
     }
 
@@ -297,6 +278,35 @@ ngx_http_wt_grpc_metadata(ngx_array_t *headers, ngx_http_wt_header_t *h,
     }
 
     return NGX_OK;
+}
+
+
+/* NGX_DECLINED: no server has to take as much */
+
+static ngx_int_t
+ngx_http_wt_grpc_check(ngx_array_t *headers, ngx_log_t *log)
+{
+    size_t                 size;
+    ngx_uint_t             i;
+    ngx_http_wt_header_t  *h;
+
+    size = 0;
+    h = headers->elts;
+
+    for (i = 0; i < headers->nelts; i++) {
+        size += h[i].name.len + h[i].value.len + NGX_HTTP_WT_GRPC_FIELD;
+    }
+
+    if (size <= NGX_HTTP_WT_GRPC_FIELDS) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, log, 0,
+                  "headers of a call to webtransport worker have %uz bytes, "
+                  "more than %d: see \"webtransport_set_header\"",
+                  size, NGX_HTTP_WT_GRPC_FIELDS);
+
+    return NGX_DECLINED;
 }
 
 
@@ -423,9 +433,8 @@ void
 ngx_http_wt_grpc_header(ngx_http_wt_grpc_response_t *resp, ngx_str_t *name,
     ngx_str_t *value)
 {
-    u_char     *p;
-    size_t      len;
-    ngx_int_t   n;
+    size_t     len;
+    ngx_int_t  n;
 
     if (ngx_http_wt_str_is(name, ":status")) {
         n = ngx_atoi(value->data, value->len);
@@ -438,13 +447,13 @@ ngx_http_wt_grpc_header(ngx_http_wt_grpc_response_t *resp, ngx_str_t *name,
         /* also application/grpc+proto, and parameters */
 
         len = sizeof("application/grpc") - 1;
-        p = value->data + len;
 
         resp->grpc = value->len >= len
                      && ngx_strncasecmp(value->data,
                                         (u_char *) "application/grpc", len)
                         == 0
-                     && (value->len == len || *p == '+' || *p == ';');
+                     && (value->len == len || value->data[len] == '+'
+                         || value->data[len] == ';');
         return;
     }
 
@@ -489,7 +498,7 @@ ngx_http_wt_grpc_decode(ngx_http_wt_grpc_response_t *resp, ngx_str_t *value)
             }
         }
 
-        resp->message[n] = (ch < 0x20 || ch == 0x7f) ? ' ' : ch;
+        resp->message[n] = (ch < 0x20 || ch > 0x7e) ? '?' : ch;
     }
 
     resp->message_len = n;
@@ -591,9 +600,14 @@ ngx_http_wt_grpc_end(ngx_http_wt_grpc_response_t *resp,
                               "it does not read");
         break;
 
-    default: /* NGX_HTTP_WT_H2_UNREACHABLE */
+    case NGX_HTTP_WT_H2_UNREACHABLE:
         ngx_http_wt_grpc_fail(resp, NGX_HTTP_WT_GRPC_UNAVAILABLE,
                               "no connection");
+        break;
+
+    default: /* NGX_HTTP_WT_H2_ERROR */
+        ngx_http_wt_grpc_fail(resp, NGX_HTTP_WT_GRPC_INTERNAL,
+                              NGX_HTTP_WT_GRPC_NO_MEMORY);
         break;
     }
 }

@@ -23,6 +23,16 @@
 /* the longest grpc-message that is kept, for the log */
 #define NGX_HTTP_WT_GRPC_MESSAGE      256
 
+/*
+ * The longest list of fields of a request, as RFC 9113 counts them.  nghttp2
+ * gives up above 64 KB, and servers before that.
+ */
+#define NGX_HTTP_WT_GRPC_FIELDS       32768
+
+/* for the log, if what we had to do for a call was too much */
+#define NGX_HTTP_WT_GRPC_NO_MEMORY    "no memory or no sockets for a call"
+#define NGX_HTTP_WT_GRPC_TOO_LARGE    "too much metadata for a call"
+
 /* the longest ngx_http_wt_grpc_text() */
 #define NGX_HTTP_WT_GRPC_TEXT         (NGX_HTTP_WT_GRPC_MESSAGE + 64)
 
@@ -115,7 +125,10 @@ ngx_int_t ngx_http_wt_grpc_peer(ngx_http_request_t *r,
     ngx_http_wt_backend_conf_t *conf, ngx_peer_connection_t *pc,
     ngx_http_wt_h2_peer_t *peer);
 
-/* For ops->ready().  NGX_OK or NGX_ERROR without memory. */
+/*
+ * For ops->ready().  NGX_OK; NGX_DECLINED: there is too much metadata, which
+ * was logged; or NGX_ERROR without memory.
+ */
 ngx_int_t ngx_http_wt_grpc_request(ngx_http_wt_h2_stream_t *st,
     ngx_http_wt_grpc_request_t *req, ngx_log_t *log);
 

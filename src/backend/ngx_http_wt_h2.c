@@ -16,11 +16,18 @@
 #include <ngx_http_wt_h2_internal.h>
 
 
+/* how many GOAWAYs of a connection are logged: a worker that closes one in good
+ * order sends two */
+#define NGX_HTTP_WT_H2_GOAWAYS  2
+
+
 static void ngx_http_wt_h2_timer_handler(ngx_event_t *ev);
 static void ngx_http_wt_h2_detach(ngx_http_wt_h2_stream_t *st);
 static ngx_http_wt_h2_stream_t *ngx_http_wt_h2_stream(ngx_http_wt_h2_t *h2,
     int32_t id);
 
+static int ngx_http_wt_h2_on_begin_frame(nghttp2_session *session,
+    const nghttp2_frame_hd *hd, void *data);
 static int ngx_http_wt_h2_on_begin_headers(nghttp2_session *session,
     const nghttp2_frame *frame, void *data);
 static int ngx_http_wt_h2_on_header(nghttp2_session *session,
@@ -70,7 +77,7 @@ ngx_http_wt_h2_attach(ngx_http_wt_h2_t *h2, ngx_http_wt_h2_stream_t *st)
 
         /* no memory for the request */
 
-        ngx_http_wt_h2_finish(st, NGX_HTTP_WT_H2_REFUSED);
+        ngx_http_wt_h2_finish(st, NGX_HTTP_WT_H2_ERROR);
     }
 }
 
@@ -119,6 +126,9 @@ ngx_http_wt_h2_request(ngx_http_wt_h2_stream_t *st,
     }
 
     st->id = id;
+    st->begun = ngx_current_msec;
+    st->heard = h2->heard;
+
     h2->asked = NULL;
     h2->nstreams++;
 
@@ -177,19 +187,26 @@ ngx_http_wt_h2_timer_handler(ngx_event_t *ev)
     h2 = st->h2;
     id = st->id;
 
-    pos = NULL;
-    last = NULL;
+    if (st->sent) {
 
-    st->ops->output(st, &pos, &last);
+        /* before that, nghttp2 does not know the stream */
 
-    if (ngx_http_wt_h2_stream(h2, id) != st
-        || (pos == last && st->sent && (st->eof || !st->fin)))
-    {
-        return;
+        pos = NULL;
+        last = NULL;
+
+        st->ops->output(st, &pos, &last);
+
+        if (ngx_http_wt_h2_stream(h2, id) != st
+            || (pos == last && (st->eof || !st->fin)))
+        {
+            return;
+        }
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, &h2->log, 0,
                    "wt h2 stream %D is not read", id);
+
+    ngx_http_wt_h2_suspect(st);
 
     (void) nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id,
                                      NGHTTP2_CANCEL);
@@ -217,7 +234,7 @@ ngx_http_wt_h2_consumed(ngx_http_wt_h2_stream_t *st, size_t n)
 
         /* no memory: the worker would wait for ever */
 
-        ngx_http_wt_h2_invalid(h2, "no memory", 0);
+        ngx_http_wt_h2_exhausted(h2);
     }
 
     ngx_http_wt_h2_post_write(h2);
@@ -232,6 +249,8 @@ ngx_http_wt_h2_close(ngx_http_wt_h2_stream_t *st, uint32_t code)
     if (st->h2 == NULL) {
         return;
     }
+
+    ngx_http_wt_h2_suspect(st);
 
     if (st->id) {
         (void) nghttp2_submit_rst_stream(st->h2->session, NGHTTP2_FLAG_NONE,
@@ -308,6 +327,8 @@ ngx_http_wt_h2_callbacks(nghttp2_session_callbacks **callbacks)
         return NGX_ERROR;
     }
 
+    nghttp2_session_callbacks_set_on_begin_frame_callback(cb,
+                                            ngx_http_wt_h2_on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb,
                                             ngx_http_wt_h2_on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb,
@@ -327,6 +348,28 @@ ngx_http_wt_h2_callbacks(nghttp2_session_callbacks **callbacks)
     *callbacks = cb;
 
     return NGX_OK;
+}
+
+
+static int
+ngx_http_wt_h2_on_begin_frame(nghttp2_session *session,
+    const nghttp2_frame_hd *hd, void *data)
+{
+    ngx_http_wt_h2_t  *h2 = data;
+
+    if (hd->type == NGHTTP2_PUSH_PROMISE) {
+
+        /*
+         * Our SETTINGS came before any request.  nghttp2 looks at those that
+         * were acknowledged, and sends a RST_STREAM for each promise till
+         * then.
+         */
+
+        ngx_http_wt_h2_invalid(h2, "PUSH_PROMISE", 0);
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+
+    return 0;
 }
 
 
@@ -376,7 +419,7 @@ ngx_http_wt_h2_on_header(nghttp2_session *session, const nghttp2_frame *frame,
         (void) nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id,
                                          NGHTTP2_ENHANCE_YOUR_CALM);
 
-        st->error_code = NGHTTP2_ENHANCE_YOUR_CALM;
+        st->error_code = NGHTTP2_INTERNAL_ERROR;
         ngx_http_wt_h2_finish(st, NGX_HTTP_WT_H2_RESET);
 
         /* the rest of the block is not told any more */
@@ -433,6 +476,8 @@ ngx_http_wt_h2_on_frame(nghttp2_session *session, const nghttp2_frame *frame,
         /* fall through */
 
     case NGHTTP2_DATA:
+        h2->pings = 0;
+
         if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
             ngx_http_wt_h2_on_end(h2, id);
         }
@@ -468,9 +513,15 @@ ngx_http_wt_h2_on_goaway(ngx_http_wt_h2_t *h2, const nghttp2_goaway *goaway)
 
     h2->goaway = 1;
 
-    level = (goaway->error_code != NGHTTP2_NO_ERROR
-             || (!h2->used && h2->host->nwaiting)) ? NGX_LOG_ERR
-                                                   : NGX_LOG_INFO;
+    if (h2->goaways < NGX_HTTP_WT_H2_GOAWAYS) {
+        h2->goaways++;
+
+        level = (goaway->error_code != NGHTTP2_NO_ERROR
+                 || (!h2->used && h2->host->nwaiting)) ? NGX_LOG_ERR
+                                                       : NGX_LOG_INFO;
+    } else {
+        level = NGX_LOG_DEBUG;
+    }
 
     ngx_log_error(level, &h2->log, 0,
                   "webtransport worker sent GOAWAY, error %uD (%s), "
@@ -538,9 +589,13 @@ static int
 ngx_http_wt_h2_on_invalid(nghttp2_session *session, const nghttp2_frame *frame,
     int error, void *data)
 {
+    ngx_uint_t         level;
     ngx_http_wt_h2_t  *h2 = data;
 
-    ngx_log_error(NGX_LOG_INFO, &h2->log, 0,
+    level = h2->invalid ? NGX_LOG_DEBUG : NGX_LOG_INFO;
+    h2->invalid = 1;
+
+    ngx_log_error(level, &h2->log, 0,
                   "webtransport worker sent invalid frame, type %ud, "
                   "stream %D: %s", (unsigned) frame->hd.type,
                   frame->hd.stream_id, nghttp2_strerror(error));
@@ -559,6 +614,7 @@ ngx_http_wt_h2_on_data(nghttp2_session *session, uint8_t flags, int32_t id,
     /* a stream that holds its bytes back must not hold up others */
 
     if (nghttp2_session_consume_connection(session, len) != 0) {
+        ngx_http_wt_h2_exhausted(h2);
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
 
@@ -596,18 +652,20 @@ ngx_http_wt_h2_on_close(nghttp2_session *session, int32_t id,
         return 0;
     }
 
-    switch (error_code) {
+    if (error_code != NGHTTP2_REFUSED_STREAM) {
 
-    case NGHTTP2_NO_ERROR:
-        how = NGX_HTTP_WT_H2_DONE;
-        break;
+        /* also NO_ERROR: the end of the stream would have come before it */
 
-    case NGHTTP2_REFUSED_STREAM:
-        how = NGX_HTTP_WT_H2_REFUSED;
-        break;
-
-    default:
         how = NGX_HTTP_WT_H2_RESET;
+
+    } else if (st->sent || !nghttp2_session_check_request_allowed(session)) {
+        how = NGX_HTTP_WT_H2_REFUSED;
+
+    } else {
+
+        /* it was nghttp2 who could not make HEADERS of the request */
+
+        how = NGX_HTTP_WT_H2_ERROR;
     }
 
     st->error_code = error_code;

@@ -31,9 +31,11 @@ typedef enum {
                                       GOAWAY, or the stream was never sent */
     NGX_HTTP_WT_H2_LOST,           /* the connection is gone */
     NGX_HTTP_WT_H2_TIMEOUT,        /* the worker does not read */
-    NGX_HTTP_WT_H2_UNREACHABLE     /* there was no connection: connect(),
+    NGX_HTTP_WT_H2_UNREACHABLE,    /* there was no connection: connect(),
                                       TLS or the HTTP/2 preface failed; see
                                       "timedout" */
+    NGX_HTTP_WT_H2_ERROR           /* not the worker's fault: we have no
+                                      memory or no sockets */
 } ngx_http_wt_h2_end_e;
 
 
@@ -131,6 +133,10 @@ struct ngx_http_wt_h2_stream_s {
     ngx_queue_t                 writable;     /* h2->writable, if queued */
     ngx_event_t                 timer;        /* nothing is taken */
 
+    /* when the request was made: the time, and h2->heard */
+    ngx_msec_t                  begun;
+    ngx_uint_t                  heard;
+
     int32_t                     id;           /* 0: no request was made */
     uint32_t                    error_code;   /* as on the wire */
     size_t                      unconsumed;
@@ -167,6 +173,13 @@ void ngx_http_wt_h2_write(ngx_http_wt_h2_stream_t *st, ngx_uint_t fin);
 /* "n" bytes that came with ops->data() have been dealt with.  No more counts
  * than has come. */
 void ngx_http_wt_h2_consumed(ngx_http_wt_h2_stream_t *st, size_t n);
+
+/*
+ * There is no answer.  If nothing at all was heard of the worker since the
+ * request was made, it may be the connection that is dead, and other streams
+ * had better not get it.  ngx_http_wt_h2_close() sees to that, too.
+ */
+void ngx_http_wt_h2_suspect(ngx_http_wt_h2_stream_t *st);
 
 /*
  * Ends the stream, in any state; nothing is called any more.  RST_STREAM with

@@ -28,14 +28,23 @@
  */
 #define NGX_HTTP_WT_H2_WINDOW     (16 * 1024 * 1024)
 
-/* floods: answers that wait to be sent, entries of a SETTINGS frame */
+/* floods: answers that wait to be sent, entries of a SETTINGS frame, all frames
+ * that wait to be sent, besides one of each stream */
 #define NGX_HTTP_WT_H2_ACKS       1000
 #define NGX_HTTP_WT_H2_SETTINGS   32
+#define NGX_HTTP_WT_H2_QUEUE      2000
+
+/* a stream that was open for less, in milliseconds, proves nothing */
+#define NGX_HTTP_WT_H2_SILENCE    200
+
+/* how many PINGs are sent to a worker that answers no call */
+#define NGX_HTTP_WT_H2_PINGS      2
 
 
 static ngx_int_t ngx_http_wt_h2_session(ngx_http_wt_h2_t *h2);
 static void ngx_http_wt_h2_read_handler(ngx_event_t *rev);
 static ngx_int_t ngx_http_wt_h2_read(ngx_http_wt_h2_t *h2);
+static void ngx_http_wt_h2_heard(ngx_http_wt_h2_t *h2);
 static void ngx_http_wt_h2_input(ngx_http_wt_h2_t *h2, u_char *buf,
     size_t len);
 static void ngx_http_wt_h2_write_handler(ngx_event_t *wev);
@@ -44,6 +53,7 @@ static ngx_int_t ngx_http_wt_h2_send_buffer(ngx_http_wt_h2_t *h2, u_char *pos,
     u_char *last);
 static u_char *ngx_http_wt_h2_fill(ngx_http_wt_h2_t *h2, u_char *buf,
     size_t size);
+static void ngx_http_wt_h2_error(ngx_http_wt_h2_t *h2, int rc);
 static void ngx_http_wt_h2_fail(ngx_http_wt_h2_t *h2, ngx_err_t err,
     const char *reason);
 static ngx_uint_t ngx_http_wt_h2_needed(ngx_http_wt_h2_t *h2);
@@ -139,7 +149,7 @@ ngx_http_wt_h2_slots(ngx_http_wt_h2_t *h2)
 {
     uint32_t  n;
 
-    if (!h2->ready || h2->goaway || h2->failed || h2->broken
+    if (!h2->ready || h2->suspect || h2->goaway || h2->failed || h2->broken
         || !nghttp2_session_check_request_allowed(h2->session))
     {
         return 0;
@@ -180,6 +190,17 @@ ngx_http_wt_h2_read_handler(ngx_event_t *rev)
          */
 
         ngx_http_wt_h2_shutdown(h2);
+        return;
+    }
+
+    if (c->close && c->error) {
+
+        /* worker_shutdown_timeout: also for what outlives its session */
+
+        h2->logged = 1;
+        h2->failed = 1;
+
+        ngx_http_wt_h2_settle(h2);
         return;
     }
 
@@ -243,6 +264,7 @@ ngx_http_wt_h2_read(ngx_http_wt_h2_t *h2)
             return NGX_AGAIN;
         }
 
+        ngx_http_wt_h2_heard(h2);
         ngx_http_wt_h2_input(h2, ngx_http_wt_h2_in, n);
 
         if (h2->failed) {
@@ -255,8 +277,23 @@ ngx_http_wt_h2_read(ngx_http_wt_h2_t *h2)
 
 
 static void
+ngx_http_wt_h2_heard(ngx_http_wt_h2_t *h2)
+{
+    h2->heard++;
+
+    if (h2->suspect) {
+        h2->suspect = 0;
+
+        ngx_del_timer(&h2->timer);
+        ngx_http_wt_h2_post(h2->host);
+    }
+}
+
+
+static void
 ngx_http_wt_h2_input(ngx_http_wt_h2_t *h2, u_char *buf, size_t len)
 {
+    size_t   queue;
     ssize_t  n;
 
     h2->busy = 1;
@@ -266,7 +303,14 @@ ngx_http_wt_h2_input(ngx_http_wt_h2_t *h2, u_char *buf, size_t len)
     h2->busy = 0;
 
     if (n < 0) {
-        ngx_http_wt_h2_invalid(h2, nghttp2_strerror((int) n), 0);
+        ngx_http_wt_h2_error(h2, (int) n);
+        return;
+    }
+
+    queue = nghttp2_session_get_outbound_queue_size(h2->session);
+
+    if (queue > h2->nstreams + NGX_HTTP_WT_H2_QUEUE) {
+        ngx_http_wt_h2_invalid(h2, "flood", 0);
     }
 }
 
@@ -290,6 +334,12 @@ ngx_http_wt_h2_write_handler(ngx_event_t *wev)
 
     if (!h2->failed && !h2->broken) {
         ngx_http_wt_h2_send(h2);
+    }
+
+    /* the socket is full, or it is not and nobody wants to know */
+
+    if (!h2->failed && ngx_handle_write_event(wev, 0) != NGX_OK) {
+        ngx_http_wt_h2_fail(h2, 0, "connection to webtransport worker failed");
     }
 
     ngx_http_wt_h2_settle(h2);
@@ -354,7 +404,7 @@ ngx_http_wt_h2_send_buffer(ngx_http_wt_h2_t *h2, u_char *pos, u_char *last)
 
         n = c->send(c, p, last - p);
 
-        if (n == NGX_AGAIN) {
+        if (n == NGX_AGAIN || n == 0) {
             break;
         }
 
@@ -391,16 +441,11 @@ ngx_http_wt_h2_send_buffer(ngx_http_wt_h2_t *h2, u_char *pos, u_char *last)
         ngx_add_timer(wev, h2->send_timeout);
     }
 
-    if (ngx_handle_write_event(wev, 0) != NGX_OK) {
-        ngx_http_wt_h2_fail(h2, 0, "connection to webtransport worker failed");
-        return NGX_ERROR;
-    }
-
     if (h2->start == NULL) {
 
         h2->start = ngx_alloc(last - p, &h2->log);
         if (h2->start == NULL) {
-            ngx_http_wt_h2_fail(h2, 0, "no memory for output");
+            ngx_http_wt_h2_exhausted(h2);
             return NGX_ERROR;
         }
 
@@ -434,7 +479,7 @@ ngx_http_wt_h2_fill(ngx_http_wt_h2_t *h2, u_char *buf, size_t size)
         h2->busy = 0;
 
         if (n < 0) {
-            ngx_http_wt_h2_invalid(h2, nghttp2_strerror((int) n), 0);
+            ngx_http_wt_h2_error(h2, (int) n);
             break;
         }
 
@@ -446,6 +491,36 @@ ngx_http_wt_h2_fill(ngx_http_wt_h2_t *h2, u_char *buf, size_t size)
     }
 
     return h2->out;
+}
+
+
+/* nghttp2 has returned one; what a callback of ours has found is logged */
+
+static void
+ngx_http_wt_h2_error(ngx_http_wt_h2_t *h2, int rc)
+{
+    if (rc == NGHTTP2_ERR_NOMEM) {
+        ngx_http_wt_h2_exhausted(h2);
+        return;
+    }
+
+    ngx_http_wt_h2_invalid(h2, nghttp2_strerror(rc), 0);
+}
+
+
+void
+ngx_http_wt_h2_exhausted(ngx_http_wt_h2_t *h2)
+{
+    h2->failed = 1;
+    h2->exhausted = 1;
+
+    if (h2->logged) {
+        return;
+    }
+
+    h2->logged = 1;
+
+    ngx_log_error(NGX_LOG_ERR, &h2->log, 0, "no memory for HTTP/2");
 }
 
 
@@ -496,6 +571,50 @@ ngx_http_wt_h2_needed(ngx_http_wt_h2_t *h2)
 }
 
 
+/*
+ * The only PING that is ever sent, besides answers.  gRPC servers count PINGs
+ * and end the connection, with all its calls, after the third one that came
+ * without an answer to a call in between.  So there are two.
+ */
+
+void
+ngx_http_wt_h2_suspect(ngx_http_wt_h2_stream_t *st)
+{
+    ngx_http_wt_h2_t  *h2;
+
+    h2 = st->h2;
+
+    if (h2 == NULL || st->id == 0 || st->heard != h2->heard
+        || ngx_current_msec - st->begun < NGX_HTTP_WT_H2_SILENCE
+        || h2->suspect || h2->failed || ngx_exiting
+        || h2->pings == NGX_HTTP_WT_H2_PINGS
+        || nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, NULL) != 0)
+    {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, &h2->log, 0,
+                   "wt h2 suspect, stream:%D", st->id);
+
+    h2->pings++;
+    h2->suspect = 1;
+
+    ngx_add_timer(&h2->timer, h2->host->conf->connect_timeout);
+
+    ngx_http_wt_h2_post_write(h2);
+}
+
+
+void
+ngx_http_wt_h2_silent(ngx_http_wt_h2_t *h2)
+{
+    ngx_http_wt_h2_fail(h2, NGX_ETIMEDOUT,
+                        "webtransport worker has fallen silent");
+
+    ngx_http_wt_h2_settle(h2);
+}
+
+
 /* Does what was noted; afterwards there may be no connection any more. */
 
 static void
@@ -536,7 +655,7 @@ ngx_http_wt_h2_rest(ngx_http_wt_h2_t *h2)
     ngx_connection_t       *c;
     ngx_http_wt_h2_host_t  *host;
 
-    if (h2->start || h2->broken) {
+    if (h2->start || h2->broken || h2->suspect) {
         return;
     }
 
@@ -613,6 +732,7 @@ static void
 ngx_http_wt_h2_end(ngx_http_wt_h2_t *h2)
 {
     ngx_queue_t              *q;
+    ngx_http_wt_h2_end_e      how;
     ngx_http_wt_h2_stream_t  *st;
 
     if (!h2->used && !h2->idle) {
@@ -625,8 +745,14 @@ ngx_http_wt_h2_end(ngx_http_wt_h2_t *h2)
         q = ngx_queue_head(&h2->streams);
         st = ngx_queue_data(q, ngx_http_wt_h2_stream_t, queue);
 
-        ngx_http_wt_h2_finish(st, st->sent ? NGX_HTTP_WT_H2_LOST
-                                           : NGX_HTTP_WT_H2_REFUSED);
+        if (h2->exhausted) {
+            how = NGX_HTTP_WT_H2_ERROR;
+
+        } else {
+            how = st->sent ? NGX_HTTP_WT_H2_LOST : NGX_HTTP_WT_H2_REFUSED;
+        }
+
+        ngx_http_wt_h2_finish(st, how);
     }
 
     ngx_http_wt_h2_free(h2);

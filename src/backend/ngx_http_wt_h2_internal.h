@@ -49,6 +49,10 @@ struct ngx_http_wt_h2_host_s {
     ngx_uint_t                  nwaiting;
     ngx_event_t                 event;        /* posted: distribute them */
 
+    /* one more connection has failed: the next one has to wait */
+    ngx_event_t                 retry;
+    ngx_msec_t                  delay;
+
     uint32_t                    max_streams;  /* as a connection last said */
     unsigned                    known:1;      /* one has */
 };
@@ -72,8 +76,9 @@ struct ngx_http_wt_h2_s {
     ngx_queue_t                 writable;
     ngx_http_wt_h2_stream_t    *asked;        /* ready() is being called */
     ngx_uint_t                  nstreams;     /* as the peer sees it */
+    ngx_uint_t                  heard;        /* how often something came */
 
-    ngx_event_t                 timer;        /* being made, or idle */
+    ngx_event_t                 timer;        /* being made, idle, suspect */
     ngx_event_t                 retry;
     ngx_msec_t                  delay;
     ngx_msec_t                  send_timeout;
@@ -94,8 +99,13 @@ struct ngx_http_wt_h2_s {
     unsigned                    ready:1;      /* the peer's SETTINGS came */
     unsigned                    used:1;       /* there was a stream */
     unsigned                    idle:1;
+    unsigned                    suspect:1;    /* a PING is not answered yet */
+    unsigned                    pings:2;      /* since a call was answered */
     unsigned                    goaway:1;     /* was received */
+    unsigned                    goaways:2;    /* were logged */
+    unsigned                    invalid:1;    /* a frame was, and logged */
     unsigned                    failed:1;     /* it is over */
+    unsigned                    exhausted:1;  /* and that is our own fault */
     unsigned                    broken:1;     /* nothing can be sent */
     unsigned                    logged:1;     /* why */
     unsigned                    busy:1;       /* nghttp2 is on the stack */
@@ -118,7 +128,7 @@ void ngx_http_wt_h2_limits(ngx_http_wt_h2_t *h2, uint32_t max_streams);
 
 /*
  * It was never of use: frees it, and the streams that wait for a connection
- * with its host wait no longer.
+ * with its host wait no longer, unless there are others to wait for.
  */
 void ngx_http_wt_h2_unreachable(ngx_http_wt_h2_t *h2, ngx_uint_t timedout);
 
@@ -150,6 +160,12 @@ void ngx_http_wt_h2_post_write(ngx_http_wt_h2_t *h2);
 /* The worker does not talk HTTP/2 as it should: logged once. */
 void ngx_http_wt_h2_invalid(ngx_http_wt_h2_t *h2, const char *reason,
     size_t len);
+
+/* The same for what is our own fault: no memory. */
+void ngx_http_wt_h2_exhausted(ngx_http_wt_h2_t *h2);
+
+/* It is dead: the PING was not answered in time. */
+void ngx_http_wt_h2_silent(ngx_http_wt_h2_t *h2);
 
 /* Ends a connection without streams, with a GOAWAY if it can be sent. */
 void ngx_http_wt_h2_shutdown(ngx_http_wt_h2_t *h2);

@@ -23,6 +23,10 @@
 #define NGX_HTTP_WT_H2_MIN_DELAY  5
 #define NGX_HTTP_WT_H2_MAX_DELAY  50
 
+/* and between connections, if one more is wanted but cannot be made */
+#define NGX_HTTP_WT_H2_MIN_PAUSE  100
+#define NGX_HTTP_WT_H2_MAX_PAUSE  1000
+
 
 static ngx_http_wt_h2_host_t *ngx_http_wt_h2_host(ngx_http_wt_h2_peer_t *peer);
 static ngx_int_t ngx_http_wt_h2_host_is(ngx_http_wt_h2_host_t *host,
@@ -35,7 +39,9 @@ static ngx_http_wt_h2_t *ngx_http_wt_h2_host_slot(ngx_http_wt_h2_host_t *host);
 static ngx_uint_t ngx_http_wt_h2_host_needs(ngx_http_wt_h2_host_t *host);
 static void ngx_http_wt_h2_host_rest(ngx_http_wt_h2_host_t *host);
 static void ngx_http_wt_h2_give_up(ngx_http_wt_h2_host_t *host,
-    ngx_uint_t timedout);
+    ngx_http_wt_h2_end_e how, ngx_uint_t timedout);
+static ngx_uint_t ngx_http_wt_h2_host_hopes(ngx_http_wt_h2_host_t *host);
+static void ngx_http_wt_h2_host_retry_handler(ngx_event_t *ev);
 
 static ngx_int_t ngx_http_wt_h2_connect(ngx_http_wt_h2_host_t *host);
 static ngx_int_t ngx_http_wt_h2_try(ngx_http_wt_h2_t *h2);
@@ -186,6 +192,10 @@ ngx_http_wt_h2_host_create(ngx_http_wt_h2_peer_t *peer)
     host->event.data = host;
     host->event.log = ngx_cycle->log;
 
+    host->retry.handler = ngx_http_wt_h2_host_retry_handler;
+    host->retry.data = host;
+    host->retry.log = ngx_cycle->log;
+
     ngx_queue_insert_head(&ngx_http_wt_h2_hosts, &host->queue);
 
     return host;
@@ -249,6 +259,7 @@ ngx_http_wt_h2_post(ngx_http_wt_h2_host_t *host)
 static void
 ngx_http_wt_h2_host_handler(ngx_event_t *ev)
 {
+    ngx_int_t                 rc;
     ngx_queue_t              *q;
     ngx_http_wt_h2_t         *h2;
     ngx_http_wt_h2_host_t    *host;
@@ -273,10 +284,15 @@ ngx_http_wt_h2_host_handler(ngx_event_t *ev)
         ngx_http_wt_h2_attach(h2, st);
     }
 
-    while (host->nconnecting < ngx_http_wt_h2_host_needs(host)) {
+    while (!host->retry.timer_set
+           && host->nconnecting < ngx_http_wt_h2_host_needs(host))
+    {
+        rc = ngx_http_wt_h2_connect(host);
 
-        if (ngx_http_wt_h2_connect(host) != NGX_OK) {
-            ngx_http_wt_h2_give_up(host, 0);
+        if (rc != NGX_OK) {
+            ngx_http_wt_h2_give_up(host, (rc == NGX_ERROR)
+                                         ? NGX_HTTP_WT_H2_ERROR
+                                         : NGX_HTTP_WT_H2_UNREACHABLE, 0);
             break;
         }
     }
@@ -292,6 +308,10 @@ ngx_http_wt_h2_host_handler(ngx_event_t *ev)
 
     if (ev->posted) {
         ngx_delete_posted_event(ev);
+    }
+
+    if (host->retry.timer_set) {
+        ngx_del_timer(&host->retry);
     }
 
     ngx_queue_remove(&host->queue);
@@ -381,12 +401,27 @@ ngx_http_wt_h2_host_rest(ngx_http_wt_h2_host_t *host)
 
 
 static void
-ngx_http_wt_h2_give_up(ngx_http_wt_h2_host_t *host, ngx_uint_t timedout)
+ngx_http_wt_h2_give_up(ngx_http_wt_h2_host_t *host, ngx_http_wt_h2_end_e how,
+    ngx_uint_t timedout)
 {
     ngx_queue_t              *q, list;
     ngx_http_wt_h2_stream_t  *st;
 
     if (ngx_queue_empty(&host->waiting)) {
+        return;
+    }
+
+    if (ngx_http_wt_h2_host_hopes(host)) {
+
+        /* they wait on, for their time; the next attempt is not made at once */
+
+        if (!host->retry.timer_set) {
+            host->delay = ngx_max(2 * host->delay, NGX_HTTP_WT_H2_MIN_PAUSE);
+            host->delay = ngx_min(host->delay, NGX_HTTP_WT_H2_MAX_PAUSE);
+
+            ngx_add_timer(&host->retry, host->delay);
+        }
+
         return;
     }
 
@@ -402,16 +437,50 @@ ngx_http_wt_h2_give_up(ngx_http_wt_h2_host_t *host, ngx_uint_t timedout)
         st = ngx_queue_data(q, ngx_http_wt_h2_stream_t, queue);
 
         st->timedout = timedout;
-        ngx_http_wt_h2_finish(st, NGX_HTTP_WT_H2_UNREACHABLE);
+        ngx_http_wt_h2_finish(st, how);
     }
 }
 
 
-/* NGX_ERROR: it has failed at once, and there is none; this was logged */
+/* there is another connection that has, or may get, a stream to give */
+
+static ngx_uint_t
+ngx_http_wt_h2_host_hopes(ngx_http_wt_h2_host_t *host)
+{
+    ngx_queue_t       *q;
+    ngx_http_wt_h2_t  *h2;
+
+    for (q = ngx_queue_head(&host->connections);
+         q != ngx_queue_sentinel(&host->connections);
+         q = ngx_queue_next(q))
+    {
+        h2 = ngx_queue_data(q, ngx_http_wt_h2_t, queue);
+
+        if (!h2->suspect && !h2->goaway && !h2->failed && !h2->broken) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_http_wt_h2_host_retry_handler(ngx_event_t *ev)
+{
+    ngx_http_wt_h2_post(ev->data);
+}
+
+
+/*
+ * NGX_DECLINED: it has failed at once, and there is none; NGX_ERROR: because
+ * we have no memory or no sockets.  Both were logged.
+ */
 
 static ngx_int_t
 ngx_http_wt_h2_connect(ngx_http_wt_h2_host_t *host)
 {
+    ngx_int_t          rc;
     ngx_log_t         *log;
     ngx_pool_t        *pool;
     ngx_http_wt_h2_t  *h2;
@@ -457,12 +526,13 @@ ngx_http_wt_h2_connect(ngx_http_wt_h2_host_t *host)
 
     ngx_add_timer(&h2->timer, host->conf->connect_timeout);
 
-    if (ngx_http_wt_h2_try(h2) != NGX_OK) {
+    rc = ngx_http_wt_h2_try(h2);
+
+    if (rc != NGX_OK) {
         ngx_http_wt_h2_free(h2);
-        return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return rc;
 }
 
 
@@ -500,13 +570,19 @@ ngx_http_wt_h2_try(ngx_http_wt_h2_t *h2)
 
     rc = ngx_event_connect_peer(&pc);
 
-    if (rc != NGX_OK && rc != NGX_AGAIN) {
+    if (rc == NGX_ERROR) {
+
+        /* nginx has logged it */
+
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
 
         err = ngx_socket_errno;
 
-        if (rc == NGX_DECLINED && err == NGX_EAGAIN
-            && pc.sockaddr->sa_family == AF_UNIX)
-        {
+        if (err == NGX_EAGAIN && pc.sockaddr->sa_family == AF_UNIX) {
+
             /* the listen queue is full, which is not a failure */
 
             ngx_add_timer(&h2->retry, h2->delay);
@@ -518,7 +594,7 @@ ngx_http_wt_h2_try(ngx_http_wt_h2_t *h2)
 
         ngx_log_error(NGX_LOG_ERR, &h2->log, err, "connect() to %V failed",
                       &host->name);
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     c = pc.connection;
@@ -546,13 +622,17 @@ ngx_http_wt_h2_try(ngx_http_wt_h2_t *h2)
 static void
 ngx_http_wt_h2_retry_handler(ngx_event_t *ev)
 {
+    ngx_int_t          rc;
     ngx_http_wt_h2_t  *h2;
 
     h2 = ev->data;
 
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ev->log, 0, "wt h2 connect again");
 
-    if (ngx_http_wt_h2_try(h2) != NGX_OK) {
+    rc = ngx_http_wt_h2_try(h2);
+
+    if (rc != NGX_OK) {
+        h2->exhausted = (rc == NGX_ERROR);
         ngx_http_wt_h2_unreachable(h2, 0);
     }
 }
@@ -571,6 +651,14 @@ ngx_http_wt_h2_connect_handler(ngx_event_t *ev)
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
                    "wt h2 connect write:%d", ev->write);
+
+    if (c->close) {
+
+        /* worker_shutdown_timeout */
+
+        ngx_http_wt_h2_unreachable(h2, 0);
+        return;
+    }
 
     err = 0;
     len = sizeof(int);
@@ -633,6 +721,7 @@ ngx_http_wt_h2_tls_done(ngx_connection_t *c, ngx_int_t rc)
     h2 = c->data;
 
     if (rc != NGX_OK) {
+        h2->exhausted = (rc == NGX_ERROR);
         ngx_http_wt_h2_unreachable(h2, 0);
         return;
     }
@@ -656,7 +745,7 @@ static void
 ngx_http_wt_h2_begin(ngx_http_wt_h2_t *h2)
 {
     if (ngx_http_wt_h2_start(h2) != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, &h2->log, 0, "no memory for HTTP/2");
+        ngx_http_wt_h2_exhausted(h2);
         ngx_http_wt_h2_unreachable(h2, 0);
     }
 }
@@ -675,6 +764,7 @@ ngx_http_wt_h2_limits(ngx_http_wt_h2_t *h2, uint32_t max_streams)
     if (!h2->ready) {
         h2->ready = 1;
         host->nconnecting--;
+        host->delay = 0;
 
         ngx_del_timer(&h2->timer);
 
@@ -685,7 +775,7 @@ ngx_http_wt_h2_limits(ngx_http_wt_h2_t *h2, uint32_t max_streams)
 }
 
 
-/* it takes too long, or was idle long enough */
+/* it takes too long, was idle long enough or does not answer the PING */
 
 static void
 ngx_http_wt_h2_timeout_handler(ngx_event_t *ev)
@@ -693,6 +783,11 @@ ngx_http_wt_h2_timeout_handler(ngx_event_t *ev)
     ngx_http_wt_h2_t  *h2;
 
     h2 = ev->data;
+
+    if (h2->suspect) {
+        ngx_http_wt_h2_silent(h2);
+        return;
+    }
 
     if (h2->ready) {
         ngx_http_wt_h2_shutdown(h2);
@@ -719,12 +814,14 @@ ngx_http_wt_h2_timeout_handler(ngx_event_t *ev)
 void
 ngx_http_wt_h2_unreachable(ngx_http_wt_h2_t *h2, ngx_uint_t timedout)
 {
+    ngx_http_wt_h2_end_e    how;
     ngx_http_wt_h2_host_t  *host;
 
     host = h2->host;
+    how = h2->exhausted ? NGX_HTTP_WT_H2_ERROR : NGX_HTTP_WT_H2_UNREACHABLE;
 
     ngx_http_wt_h2_free(h2);
-    ngx_http_wt_h2_give_up(host, timedout);
+    ngx_http_wt_h2_give_up(host, how, timedout);
 }
 
 

@@ -129,6 +129,8 @@ ngx_http_wt_tls_cleanup(void *data)
 static ngx_int_t
 ngx_http_wt_tls_begin(ngx_connection_t *c, ngx_http_wt_tls_t *tls)
 {
+    ngx_int_t  rc;
+
     if (ngx_ssl_create_connection(tls->conf->ssl, c,
                                   NGX_SSL_BUFFER|NGX_SSL_CLIENT)
         != NGX_OK)
@@ -158,7 +160,9 @@ ngx_http_wt_tls_begin(ngx_connection_t *c, ngx_http_wt_tls_t *tls)
         }
     }
 
-    return ngx_ssl_handshake(c);
+    rc = ngx_ssl_handshake(c);
+
+    return (rc == NGX_ERROR) ? NGX_DECLINED : rc;
 }
 
 
@@ -177,7 +181,7 @@ ngx_http_wt_tls_handler(ngx_connection_t *c)
 
     tls = cln->data;
 
-    rc = c->ssl->handshaked ? ngx_http_wt_tls_verify(c, tls) : NGX_ERROR;
+    rc = c->ssl->handshaked ? ngx_http_wt_tls_verify(c, tls) : NGX_DECLINED;
 
     if (rc != NGX_OK && (c->read->timedout || c->write->timedout)) {
         ngx_log_error(NGX_LOG_ERR, c->log, NGX_ETIMEDOUT,
@@ -203,14 +207,14 @@ ngx_http_wt_tls_verify(ngx_connection_t *c, ngx_http_wt_tls_t *tls)
         ngx_log_error(NGX_LOG_ERR, c->log, 0,
                       "certificate of webtransport worker is not trusted: "
                       "%s (%l)", X509_verify_cert_error_string(rc), rc);
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     if (ngx_http_wt_tls_check_name(c, tls) != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, c->log, 0,
                       "certificate of webtransport worker is not for \"%V\"",
                       &tls->name);
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     return NGX_OK;

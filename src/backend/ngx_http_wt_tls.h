@@ -15,9 +15,10 @@
 
 /*
  * Called once when the handshake is over: NGX_OK, and the connection is ready
- * for c->recv() and c->send(); or NGX_ERROR: it failed, or the certificate is
- * not the worker's, which has been logged.  The handlers of both events are to
- * be set again.  The callee may close the connection.
+ * for c->recv() and c->send(); NGX_DECLINED: it failed, or the certificate is
+ * not the worker's; or NGX_ERROR, which is not the worker's fault.  Both have
+ * been logged.  The handlers of both events are to be set again.  The callee
+ * may close the connection.
  */
 typedef void (*ngx_http_wt_tls_done_pt)(ngx_connection_t *c, ngx_int_t rc);
 
@@ -26,7 +27,7 @@ typedef void (*ngx_http_wt_tls_done_pt)(ngx_connection_t *c, ngx_int_t rc);
  * ssl_session_reuse (unused: 0), ssl_server_name and ssl_verify; "name" is for
  * SNI and the certificate, without port.  c->data is not touched, c->pool is
  * used.  May call "done" at once.  There is no timer: one that the caller has
- * set on c->read or c->write ends the handshake with NGX_ERROR.
+ * set on c->read or c->write ends the handshake with NGX_DECLINED.
  */
 void ngx_http_wt_tls_connect(ngx_connection_t *c,
     ngx_http_upstream_conf_t *conf, ngx_str_t *name,

@@ -11,6 +11,7 @@
 #include <ngx_event.h>
 #include <ngx_event_connect.h>
 #include <ngx_http.h>
+#include <ngx_http_wt_keep.h>
 #include <ngx_http_wt_tls.h>
 #include <ngx_http_wt_upstream.h>
 
@@ -29,6 +30,7 @@ static ngx_int_t ngx_http_wt_upstream_states(ngx_http_request_t *r);
 static void ngx_http_wt_upstream_try(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_begin(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_open(ngx_http_wt_upstream_t *up);
+static ngx_int_t ngx_http_wt_upstream_peer(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_choose(ngx_http_wt_upstream_t *up);
 static ngx_int_t ngx_http_wt_upstream_opened(ngx_http_wt_upstream_t *up,
     ngx_int_t rc);
@@ -192,7 +194,7 @@ ngx_http_wt_upstream_open(ngx_http_wt_upstream_t *up)
     u->peer.log = &log;
     ngx_set_socket_errno(0);
 
-    rc = ngx_event_connect_peer(&u->peer);
+    rc = ngx_http_wt_upstream_peer(up);
 
     u->peer.log = rlog;
 
@@ -217,6 +219,52 @@ ngx_http_wt_upstream_open(ngx_http_wt_upstream_t *up)
     }
 
     c->pool->log = rlog;
+
+    return rc;
+}
+
+
+/*
+ * ngx_event_connect_peer(), but between the choice of a peer and the new
+ * connection there may be one that was kept.  nginx's "keepalive" directive
+ * has been asked before that, as part of the choice.
+ */
+
+static ngx_int_t
+ngx_http_wt_upstream_peer(ngx_http_wt_upstream_t *up)
+{
+    ngx_int_t               rc;
+    ngx_event_get_peer_pt   get;
+    ngx_peer_connection_t  *pc;
+
+    pc = &up->request->upstream->peer;
+    get = pc->get;
+
+    up->kept = 0;
+
+    if (!up->keep || get == ngx_event_get_peer) {
+
+        /* the latter: it is to be a new one */
+
+        return ngx_event_connect_peer(pc);
+    }
+
+    rc = get(pc, pc->data);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_wt_keep_take(pc, up->conf->ssl) == NGX_DONE) {
+        up->kept = 1;
+        return NGX_DONE;
+    }
+
+    pc->get = ngx_event_get_peer;
+
+    rc = ngx_event_connect_peer(pc);
+
+    pc->get = get;
 
     return rc;
 }
@@ -651,9 +699,19 @@ ngx_http_wt_upstream_close_connection(ngx_connection_t *c)
 void
 ngx_http_wt_upstream_keep(ngx_http_wt_upstream_t *up, ngx_connection_t *c)
 {
+    socklen_t             socklen;
+    ngx_uint_t            theirs;
+    ngx_sockaddr_t        sockaddr;
     ngx_http_upstream_t  *u;
 
     u = up->request->upstream;
+
+    /* the peer may be gone when it has been given back */
+
+    socklen = u->peer.socklen;
+    ngx_memcpy(&sockaddr, u->peer.sockaddr, socklen);
+
+    theirs = u->peer.cached && !up->kept;
 
     /* what the "keepalive" directive of nginx looks at, and takes */
 
@@ -665,10 +723,21 @@ ngx_http_wt_upstream_keep(ngx_http_wt_upstream_t *up, ngx_connection_t *c)
 
     c = u->peer.connection;
 
-    if (c) {
-        u->peer.connection = NULL;
-        ngx_http_wt_upstream_close_connection(c);
+    if (c == NULL) {
+        return;
     }
+
+    u->peer.connection = NULL;
+
+    if (theirs) {
+
+        /* the directive had it and does not want it back: its limits */
+
+        ngx_http_wt_upstream_close_connection(c);
+        return;
+    }
+
+    ngx_http_wt_keep_put(c, &sockaddr.sockaddr, socklen);
 }
 
 

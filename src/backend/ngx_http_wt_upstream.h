@@ -52,6 +52,15 @@ typedef struct {
     /* There is no worker: 502, 503 or 504. */
     void                      (*failed)(void *data, ngx_uint_t status);
 
+    /*
+     * Without open(): a connection that ngx_http_wt_upstream_keep() has kept
+     * will do, and peer.cached tells of it.
+     */
+    unsigned                    keep:1;
+
+    /* the latest connection is one that we, and not nginx, had kept */
+    unsigned                    kept:1;
+
     /* while it is being connected, and then the owner's: NULL */
     ngx_connection_t           *connection;
 
@@ -84,8 +93,8 @@ void ngx_http_wt_upstream_retry(ngx_http_wt_upstream_t *up,
 void ngx_http_wt_upstream_again(ngx_http_wt_upstream_t *up);
 
 /*
- * The end of it, with a connection that may be used by others: if there is a
- * "keepalive" directive that wants it.  Otherwise it is closed.
+ * The end of it, with a connection that may be used by others.  It is given to
+ * the "keepalive" directive, if there is one, or else kept by ourselves.
  */
 void ngx_http_wt_upstream_keep(ngx_http_wt_upstream_t *up, ngx_connection_t *c);
 

@@ -13,6 +13,9 @@ RawServer       gives connections to a coroutine, for what is not HTTP/2
 
 import asyncio
 import contextlib
+import fcntl
+import sys
+import termios
 
 import h2.config
 import h2.connection
@@ -70,7 +73,7 @@ class H2Call(WorkerSession):
         self.frames = []
         self.reset_code = None
         self.piece = 1 << 14
-        self.polite = True
+        self.polite = conn.server.polite
         self._responded = False
         self._finished = False
         self._queue = bytearray()
@@ -317,6 +320,24 @@ class H2Connection:
         self.h2.ping(data)
         self.flush()
 
+    def hang(self):
+        """Neither reads nor sends: the connection looks dead."""
+        self.mute = True
+        self.reader._transport.pause_reading()
+
+    def recover(self):
+        self.mute = False
+        self.reader._transport.resume_reading()
+
+    async def filled(self):
+        """Waits until nginx has sent what goes into a socket that nobody
+        reads from."""
+        sock, before, now = self.writer.get_extra_info("socket"), 0, 0
+        while now < 50000 or now != before:
+            await asyncio.sleep(0.1)
+            size = fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4))
+            before, now = now, int.from_bytes(size, sys.byteorder)
+
     def close(self):
         self.writer.close()
 
@@ -338,11 +359,12 @@ class H2Server(StreamListener):
     alpn = ("h2",)
 
     def __init__(self, path=None, settings=None, script=None, mute=False,
-                 **options):
+                 polite=True, **options):
         super().__init__(path, **options)
         self.settings = settings or {}
         self.script = script
         self.mute = mute
+        self.polite = polite
         self.connections = []
         self.errors = []
         self.calls = []
