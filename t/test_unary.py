@@ -325,6 +325,7 @@ async def test_failures_that_are_retried(nginx, client, worker, fault):
         worker.faults.extend([fault, fault])
         stream = session.open_bidi()
         stream.write(b"once", True)
+        await worker.next_calls(before + 1)
         backend.send(w.data_(4, b"only", True))
         assert await stream.read_all() == b"only"
         assert await backend.read_all(4) == b"once"
@@ -431,8 +432,10 @@ async def test_commands_of_a_batch_run_once(nginx, client, worker, kind):
             await SILENCE[kind](call)
 
         worker.faults.append(late)
+        before = len(worker.calls)
         stream = session.open_bidi()
         stream.write(b"x")
+        await worker.next_calls(before + 1)
         backend.send(w.data_(4, b"once"), w.datagram(b"once"))
         assert await session.datagram() == b"once"
         backend.send(w.data_(4, b"!", True))
