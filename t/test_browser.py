@@ -393,15 +393,15 @@ ABORT = """async ([kind, code]) => {
 }"""
 
 
-@pytest.mark.parametrize("kind", ["bidi", "uni"])
+@pytest.mark.parametrize("direction", ["bidi", "uni"])
 @pytest.mark.parametrize("code", [*CODES, None])
-async def test_abort_of_the_page_is_a_reset(serve, worker, kind, code):
+async def test_abort_of_the_page_is_a_reset(serve, worker, direction, code):
     ngx, page = await serve(passed(worker))
     await connect(page)
     session = await worker.session()
     opened = asyncio.Event()
     await page.expose_function("arrived", opened.wait)
-    aborting = asyncio.create_task(page.evaluate(ABORT, [kind, code]))
+    aborting = asyncio.create_task(page.evaluate(ABORT, [direction, code]))
     event = await session.accept_stream()
     opened.set()
     await aborting
