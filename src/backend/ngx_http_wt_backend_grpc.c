@@ -195,7 +195,6 @@ ngx_http_wt_grpc_open_stream(ngx_http_wt_grpc_call_t *call,
 
     b = call->backend;
 
-    ngx_memzero(&call->stream, sizeof(ngx_http_wt_h2_stream_t));
     ngx_memzero(&call->response, sizeof(ngx_http_wt_grpc_response_t));
 
     call->stream.ops = &ngx_http_wt_grpc_ops;

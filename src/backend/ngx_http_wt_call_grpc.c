@@ -251,7 +251,6 @@ ngx_http_wt_call_grpc_open_stream(ngx_http_wt_call_t *call,
 
     link = call->link;
 
-    ngx_memzero(&link->stream, sizeof(ngx_http_wt_h2_stream_t));
     ngx_memzero(&link->response, sizeof(ngx_http_wt_grpc_response_t));
 
     link->stream.ops = &ngx_http_wt_call_grpc_ops;

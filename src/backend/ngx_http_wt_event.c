@@ -537,8 +537,11 @@ ngx_http_wt_event_take_datagrams(ngx_http_wt_backend_t *b, u_char **buf)
         return 0;
     }
 
-    size = ngx_max(b->conf->upstream.buffer_size,
-                   NGX_HTTP_WT_MSG_DATAGRAM_HDR + dg->len);
+    /* all of them, as far as a buffer goes, but at least one */
+
+    size = ngx_min(b->conf->upstream.buffer_size,
+                   q->n * NGX_HTTP_WT_MSG_DATAGRAM_HDR + q->bytes);
+    size = ngx_max(size, NGX_HTTP_WT_MSG_DATAGRAM_HDR + dg->len);
 
     *buf = ngx_alloc(size, b->request->connection->log);
     if (*buf == NULL) {

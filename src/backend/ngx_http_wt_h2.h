@@ -115,8 +115,9 @@ typedef struct {
 
 
 /*
- * Part of its owner, zeroed; from ngx_http_wt_h2_open() to ops->end() or
- * ngx_http_wt_h2_close(), whichever is first.
+ * Part of its owner, which zeroes it once and sets "ops" and "data"; from
+ * ngx_http_wt_h2_open() to ops->end() or ngx_http_wt_h2_close(), whichever is
+ * first, and perhaps from another open() on.
  */
 
 struct ngx_http_wt_h2_stream_s {

@@ -12,6 +12,7 @@ ngx_http_wt_datagram_queue_init(ngx_http_wt_datagram_queue_t *q,
 
     q->n = 0;
     q->max = max;
+    q->bytes = 0;
 }
 
 
@@ -46,6 +47,7 @@ ngx_http_wt_datagram_queue_push(ngx_http_wt_datagram_queue_t *q, uint64_t id,
 
     ngx_queue_insert_tail(&q->queue, &dg->queue);
     q->n++;
+    q->bytes += len;
 
     return lost;
 }
@@ -82,6 +84,7 @@ ngx_http_wt_datagram_queue_delete(ngx_http_wt_datagram_queue_t *q,
 {
     ngx_queue_remove(&dg->queue);
     q->n--;
+    q->bytes -= dg->len;
 
     ngx_free(dg);
 }

@@ -28,6 +28,7 @@ typedef struct {
     ngx_queue_t               queue;
     ngx_uint_t                n;
     ngx_uint_t                max;
+    size_t                    bytes;       /* of payload */
 } ngx_http_wt_datagram_queue_t;
 
 
