@@ -10,6 +10,7 @@
 #include <ngx_http.h>
 #include <ngx_http_wt_conf.h>
 #include <ngx_http_wt_conn.h>
+#include <ngx_http_wt_echo.h>
 
 
 /* QUIC stream ids have room for more, connection slots do not */
@@ -129,7 +130,7 @@ static ngx_command_t  ngx_http_wt_commands[] = {
       &ngx_http_wt_datagram_size_bounds },
 
     { ngx_string("webtransport_echo"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_wt_echo,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -587,7 +588,7 @@ ngx_http_wt_create_loc_conf(ngx_conf_t *cf)
     /*
      * set by ngx_pcalloc():
      *
-     *     conf->echo = 0
+     *     conf->echo = NULL
      *     conf->scheme = NULL
      */
 
@@ -716,6 +717,7 @@ ngx_http_wt_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_wt_loc_conf_t *wlcf = conf;
 
+    ngx_str_t                 *value;
     ngx_http_core_loc_conf_t  *clcf;
 
     if (wlcf->echo) {
@@ -726,7 +728,24 @@ ngx_http_wt_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "contradicts \"webtransport_pass\" in the same location";
     }
 
-    wlcf->echo = 1;
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 1) {
+        wlcf->echo = &ngx_http_wt_echo_ops;
+
+    } else if (ngx_http_wt_str_is(&value[1], "discard")) {
+        wlcf->echo = &ngx_http_wt_discard_ops;
+
+    } else if (ngx_http_wt_str_is(&value[1], "generate")) {
+        wlcf->echo = &ngx_http_wt_generate_ops;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" of \"%V\", it must be "
+                           "\"discard\", \"generate\" or absent",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_wt_handler;

@@ -59,7 +59,7 @@ typedef struct {
 
 
 typedef struct {
-    ngx_flag_t                  echo;
+    const ngx_http_wt_peer_ops_t *echo;       /* NULL: it is off */
     ngx_array_t                *origins;      /* of ngx_str_t */
     ngx_http_wt_session_conf_t  session;
     ngx_http_wt_backend_conf_t  backend;

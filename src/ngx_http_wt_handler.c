@@ -13,7 +13,6 @@
 #include <ngx_http.h>
 #include <ngx_http_wt_backend.h>
 #include <ngx_http_wt_conf.h>
-#include <ngx_http_wt_echo.h>
 
 
 static ngx_int_t ngx_http_wt_post_read_handler(ngx_http_request_t *r);
@@ -217,7 +216,7 @@ ngx_http_wt_handler(ngx_http_request_t *r)
     }
 
     if (wlcf->echo) {
-        ops = &ngx_http_wt_echo_ops;
+        ops = wlcf->echo;
         peer = NULL;
 
     } else {

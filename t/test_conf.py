@@ -168,6 +168,8 @@ def test_wrong_values_are_named(nginx, conf, message):
      '"webtransport_echo" directive is duplicate'),
     ("webtransport_pass unix:/a; webtransport_pass unix:/b;",
      '"webtransport_pass" directive is duplicate'),
+    ("webtransport_echo bytes;",
+     'invalid parameter "bytes" of "webtransport_echo"'),
     ("webtransport_echo; webtransport_pass unix:/a;",
      '"webtransport_pass" directive contradicts "webtransport_echo"'),
     ("webtransport_pass unix:/a; webtransport_echo;",

@@ -60,6 +60,55 @@ async def test_uni_stream_of_the_client_is_echoed_on_another(nginx, client):
         assert await answer.read_all() == b" more"
 
 
+async def test_discard_answers_a_fin(nginx, client):
+    ngx = nginx("location / { webtransport_echo discard; }")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        uni = session.open_uni()
+        await uni.send(bytes(100_000), True)
+        session.send_datagram(b"dropped")
+        stream = session.open_bidi()
+        await stream.send(bytes(300_000), True)
+        assert await stream.read_all() == b""
+
+
+async def test_discard_ends_both_directions_on_a_reset(nginx, client):
+    ngx = nginx("location / { webtransport_echo discard; }")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        stream = session.open_bidi()
+        stream.write(b"some")
+        await stream.drain()
+        stream.reset(42)
+        assert await stream.until_reset() == app_to_h3(42)
+
+
+@pytest.mark.parametrize("count", [0, 1, 16384, 1_000_000])
+async def test_generate_sends_what_is_asked_for(nginx, client, count):
+    ngx = nginx("location / { webtransport_echo generate; }")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        stream = session.open_bidi()
+        for digit in str(count):
+            stream.write(digit.encode())
+        stream.fin()
+        assert await stream.read_all() == bytes(i % 251 for i in range(count))
+
+
+@pytest.mark.parametrize("text", [b"12x", b"-1", b"1" * 19])
+async def test_generate_refuses_what_is_no_count(nginx, client, text):
+    ngx = nginx("location / { webtransport_echo generate; }")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        stream = session.open_bidi()
+        stream.write(text)
+        assert await stream.until_reset() == WT_CODE_FIRST
+        assert await stream.until_stop() == WT_CODE_FIRST
+        stream = session.open_bidi()
+        stream.write(b"5", True)
+        assert await stream.read_all() == bytes(range(5))
+
+
 async def test_worker_sees_streams_of_the_client(nginx, client, worker):
     ngx = nginx(passed(worker))
     async with client(ngx) as conn:
