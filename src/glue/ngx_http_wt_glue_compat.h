@@ -25,10 +25,29 @@
 /* 1.29.0 names encryption levels itself */
 
 #if (nginx_version >= 1029000)
-#define NGX_HTTP_WT_LEVEL_APP  NGX_QUIC_ENCRYPTION_APPLICATION
+#define NGX_HTTP_WT_LEVEL_APP        NGX_QUIC_ENCRYPTION_APPLICATION
+#define NGX_HTTP_WT_LEVEL_HANDSHAKE  NGX_QUIC_ENCRYPTION_HANDSHAKE
 #else
-#define NGX_HTTP_WT_LEVEL_APP  ssl_encryption_application
+#define NGX_HTTP_WT_LEVEL_APP        ssl_encryption_application
+#define NGX_HTTP_WT_LEVEL_HANDSHAKE  ssl_encryption_handshake
 #endif
+
+
+/* what nginx sets qc->error to before it handles a packet */
+
+#if (nginx_version >= 1029000)
+#define NGX_HTTP_WT_QUIC_ERROR_UNSET  0
+#else
+#define NGX_HTTP_WT_QUIC_ERROR_UNSET  ((ngx_uint_t) -1)
+#endif
+
+
+/*
+ * Calling nginx's frame handlers in place of its input handler means to know
+ * what that does around them: nginx 1.26.2 to 1.31.4 have been compared.
+ */
+
+#define NGX_HTTP_WT_HAVE_DISPATCH  (nginx_version < 1032000)
 
 
 /* 1.27.2 can keep the trailers of a chunked body, which nobody here wants */

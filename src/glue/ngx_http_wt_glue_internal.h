@@ -116,6 +116,27 @@ void ngx_http_wt_glue_peer_params(ngx_http_wt_glue_conn_t *gc);
 /* read event handler of QUIC connections with WebTransport */
 void ngx_http_wt_glue_tap_install(ngx_http_wt_glue_conn_t *gc);
 
+/*
+ * Handles a decrypted packet in nginx's place.  NGX_OK: done, and the
+ * connection may be gone; NGX_DECLINED: nothing has been done, and nginx has
+ * to handle the packet.
+ */
+ngx_int_t ngx_http_wt_glue_dispatch(ngx_http_wt_glue_conn_t *gc,
+    ngx_quic_header_t *pkt, uint64_t largest_pn);
+
+/* the end of a DATAGRAM frame and its payload; NULL if it is malformed */
+u_char *ngx_http_wt_glue_datagram(u_char *p, u_char *end, u_char **data);
+
+/* a DATAGRAM frame for the upper layer; closes nothing, but notes errors */
+void ngx_http_wt_glue_deliver(ngx_http_wt_glue_conn_t *gc, u_char *start,
+    u_char *data, u_char *last);
+
+/* has this packet's number been seen? */
+ngx_uint_t ngx_http_wt_glue_replayed(ngx_http_wt_glue_conn_t *gc, uint64_t pn);
+
+/* keeps the code of RESET_STREAM or STOP_SENDING for its stream */
+void ngx_http_wt_glue_note_code(ngx_connection_t *c, ngx_quic_frame_t *frame);
+
 /* frames of a connection: is it better to wait for some to be freed? */
 ngx_uint_t ngx_http_wt_glue_frames_short(ngx_http_wt_glue_conn_t *gc);
 void ngx_http_wt_glue_wake_streams(ngx_http_wt_glue_conn_t *gc);

@@ -1,11 +1,12 @@
 /*
  * The packet tap: looks at a 1-RTT packet before nginx does.
  *
- * DATAGRAM frames (RFC 9221), which nginx would answer with a connection
- * error, are taken out: the frame becomes PING and PADDING of the same length
- * and the packet is protected again, in place, under its own packet number.
- * Codes of RESET_STREAM and STOP_SENDING, which nginx drops, are noted.
- * All other packets reach nginx as they came.
+ * An ordinary packet is dispatched, and nginx's input handler has nothing to
+ * do.  From any other one DATAGRAM frames (RFC 9221), which nginx would answer
+ * with a connection error, are taken out: the frame becomes PING and PADDING
+ * of the same length and the packet is protected again, in place, under its
+ * own packet number.  Codes of RESET_STREAM and STOP_SENDING, which nginx
+ * drops, are noted.  Packets without any of them reach nginx as they came.
  */
 
 
@@ -24,19 +25,14 @@ static void ngx_http_wt_glue_input_handler(ngx_event_t *rev);
 static void ngx_http_wt_glue_mend_rejects(ngx_connection_t *c, uint64_t first,
     uint64_t last, uint64_t *max, ngx_uint_t bidi);
 static void ngx_http_wt_glue_drop_reset(ngx_connection_t *c, uint64_t id);
-static void ngx_http_wt_glue_tap(ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b);
-static void ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
+static ngx_int_t ngx_http_wt_glue_tap(ngx_http_wt_glue_conn_t *gc,
+    ngx_buf_t *b);
+static ngx_int_t ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
     ngx_quic_header_t *pkt);
 static ngx_uint_t ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
     ngx_quic_header_t *pkt);
-static u_char *ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc,
-    u_char *p, u_char *end, ngx_uint_t drop);
 static void ngx_http_wt_glue_tap_credit(ngx_http_wt_glue_conn_t *gc,
     size_t len);
-static void ngx_http_wt_glue_tap_code(ngx_connection_t *c,
-    ngx_quic_frame_t *frame);
-static ngx_uint_t ngx_http_wt_glue_replayed(ngx_http_wt_glue_conn_t *gc,
-    uint64_t pn);
 static ngx_int_t ngx_http_wt_glue_protect(ngx_connection_t *c,
     ngx_quic_header_t *in);
 static void ngx_http_wt_glue_close_handled(ngx_http_wt_glue_conn_t *gc);
@@ -70,10 +66,6 @@ ngx_http_wt_glue_input_handler(ngx_event_t *rev)
     c = rev->data;
     gc = ngx_http_wt_glue_get_conn(c);
 
-    if (c->udp->buffer && !rev->timedout && !c->close) {
-        ngx_http_wt_glue_tap(gc, c->udp->buffer);
-    }
-
     qs = &ngx_quic_get_connection(c)->streams;
 
     uni = qs->client_streams_uni;
@@ -82,7 +74,13 @@ ngx_http_wt_glue_input_handler(ngx_event_t *rev)
     freed = 0;
     gc->freed = &freed;
 
-    gc->input_handler(rev);
+    if (c->udp->buffer == NULL
+        || rev->timedout
+        || c->close
+        || ngx_http_wt_glue_tap(gc, c->udp->buffer) != NGX_OK)
+    {
+        gc->input_handler(rev);
+    }
 
     if (freed) {
         return;
@@ -198,7 +196,9 @@ ngx_http_wt_glue_drop_reset(ngx_connection_t *c, uint64_t id)
 }
 
 
-static void
+/* NGX_OK: the packet has been handled; NGX_DECLINED: nginx has to do it */
+
+static ngx_int_t
 ngx_http_wt_glue_tap(ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b)
 {
     u_char                 *p;
@@ -214,7 +214,7 @@ ngx_http_wt_glue_tap(ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b)
         || !c->ssl->handshaked
         || !ngx_quic_keys_available(qc->keys, NGX_HTTP_WT_LEVEL_APP, 0))
     {
-        return;
+        return NGX_DECLINED;
     }
 
     raw = *b;
@@ -230,25 +230,27 @@ ngx_http_wt_glue_tap(ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b)
         pkt.data = p;
         pkt.len = raw.last - p;
         pkt.log = c->log;
+        pkt.first = (p == b->pos);
         pkt.flags = p[0];
 
         raw.pos = p + 1;
 
         if (ngx_quic_parse_packet(&pkt) != NGX_OK) {
-            return;
+            break;
         }
 
         if (pkt.level == NGX_HTTP_WT_LEVEL_APP) {
-            ngx_http_wt_glue_tap_packet(gc, &pkt);
-            return;
+            return ngx_http_wt_glue_tap_packet(gc, &pkt);
         }
 
         p = pkt.data + pkt.len;
     }
+
+    return NGX_DECLINED;
 }
 
 
-static void
+static ngx_int_t
 ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
     ngx_quic_header_t *pkt)
 {
@@ -267,15 +269,19 @@ ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
     pkt->key_phase = qc->key_phase;
     pkt->plaintext = plaintext;
 
-    /* a copy: nginx is going to decrypt the packet too */
+    /* a copy: nginx may be going to decrypt the packet too */
     largest_pn = ctx->largest_pn;
 
     if (ngx_quic_decrypt(pkt, &largest_pn) != NGX_OK) {
-        return;
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_wt_glue_dispatch(gc, pkt, largest_pn) == NGX_OK) {
+        return NGX_OK;
     }
 
     if (!ngx_http_wt_glue_tap_frames(gc, pkt)) {
-        return;
+        return NGX_DECLINED;
     }
 
     if (ngx_http_wt_glue_protect(c, pkt) != NGX_OK) {
@@ -284,6 +290,8 @@ ngx_http_wt_glue_tap_packet(ngx_http_wt_glue_conn_t *gc,
         gc->close_code = NGX_HTTP_V3_ERR_INTERNAL_ERROR;
         gc->close_reason = "packet protection failed";
     }
+
+    return NGX_DECLINED;
 }
 
 
@@ -293,7 +301,7 @@ static ngx_uint_t
 ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
     ngx_quic_header_t *pkt)
 {
-    u_char            *p, *end, *next;
+    u_char            *p, *end, *data, *next;
     ssize_t            len;
     ngx_buf_t          buf;
     ngx_uint_t         changed, replayed;
@@ -310,17 +318,20 @@ ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
 
         if ((*p & ~1) == NGX_HTTP_WT_GLUE_FT_DATAGRAM) {
 
-            if (!changed) {
-                replayed = ngx_http_wt_glue_replayed(gc, pkt->pn);
-            }
-
-            next = ngx_http_wt_glue_tap_datagram(gc, p, end, replayed);
+            next = ngx_http_wt_glue_datagram(p, end, &data);
             if (next == NULL) {
                 /* malformed: nginx closes the connection as it should */
                 break;
             }
 
-            changed = 1;
+            if (!changed) {
+                changed = 1;
+                replayed = ngx_http_wt_glue_replayed(gc, pkt->pn);
+            }
+
+            if (!replayed) {
+                ngx_http_wt_glue_deliver(gc, p, data, next);
+            }
 
             *p++ = NGX_QUIC_FT_PING;
             ngx_memset(p, NGX_QUIC_FT_PADDING, next - p);
@@ -343,7 +354,7 @@ ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
         if (frame.type == NGX_QUIC_FT_RESET_STREAM
             || frame.type == NGX_QUIC_FT_STOP_SENDING)
         {
-            ngx_http_wt_glue_tap_code(gc->pub.connection, &frame);
+            ngx_http_wt_glue_note_code(gc->pub.connection, &frame);
 
         } else if (frame.type == NGX_QUIC_FT_MAX_STREAMS
                    || frame.type == NGX_QUIC_FT_MAX_STREAMS2)
@@ -358,31 +369,39 @@ ngx_http_wt_glue_tap_frames(ngx_http_wt_glue_conn_t *gc,
 }
 
 
-/* returns the end of the frame, or NULL if it is malformed */
-
-static u_char *
-ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc, u_char *p,
-    u_char *end, ngx_uint_t drop)
+u_char *
+ngx_http_wt_glue_datagram(u_char *p, u_char *end, u_char **data)
 {
-    u_char     *start, *last;
     uint64_t    len;
-    ngx_int_t   rc;
+    ngx_uint_t  type;
 
-    start = p++;
-    last = end;
+    type = *p++;
 
-    if (*start == NGX_HTTP_WT_GLUE_FT_DATAGRAM_LEN) {
-        p = ngx_http_wt_glue_varint(p, end, &len);
-
-        if (p == NULL || len > (uint64_t) (end - p)) {
-            return NULL;
-        }
-
-        last = p + len;
+    if (type == NGX_HTTP_WT_GLUE_FT_DATAGRAM) {
+        *data = p;
+        return end;
     }
 
-    if (drop || gc->closing || gc->pub.data == NULL) {
-        return last;
+    p = ngx_http_wt_glue_varint(p, end, &len);
+
+    if (p == NULL || len > (uint64_t) (end - p)) {
+        return NULL;
+    }
+
+    *data = p;
+
+    return p + len;
+}
+
+
+void
+ngx_http_wt_glue_deliver(ngx_http_wt_glue_conn_t *gc, u_char *start,
+    u_char *data, u_char *last)
+{
+    ngx_int_t  rc;
+
+    if (gc->closing || gc->pub.data == NULL) {
+        return;
     }
 
     if ((uint64_t) (last - start) > gc->pub.params->max_datagram_frame_size) {
@@ -393,13 +412,13 @@ ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc, u_char *p,
         gc->close_app = 0;
         gc->close_code = NGX_QUIC_ERR_PROTOCOL_VIOLATION;
         gc->close_reason = "DATAGRAM frame too large";
-        return last;
+        return;
     }
 
-    rc = ngx_http_wt_glue_ops->datagram(&gc->pub, p, last - p);
+    rc = ngx_http_wt_glue_ops->datagram(&gc->pub, data, last - data);
 
     if (rc == NGX_OK) {
-        ngx_http_wt_glue_tap_credit(gc, last - p);
+        ngx_http_wt_glue_tap_credit(gc, last - data);
 
     } else if (rc > 0) {
         gc->closing = 1;
@@ -407,8 +426,6 @@ ngx_http_wt_glue_tap_datagram(ngx_http_wt_glue_conn_t *gc, u_char *p,
         gc->close_code = rc;
         gc->close_reason = "invalid datagram";
     }
-
-    return last;
 }
 
 
@@ -439,8 +456,8 @@ ngx_http_wt_glue_tap_credit(ngx_http_wt_glue_conn_t *gc, size_t len)
 }
 
 
-static void
-ngx_http_wt_glue_tap_code(ngx_connection_t *c, ngx_quic_frame_t *frame)
+void
+ngx_http_wt_glue_note_code(ngx_connection_t *c, ngx_quic_frame_t *frame)
 {
     uint64_t                id;
     ngx_quic_stream_t      *stream;
@@ -481,7 +498,7 @@ ngx_http_wt_glue_tap_code(ngx_connection_t *c, ngx_quic_frame_t *frame)
  * must not be delivered twice.
  */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_wt_glue_replayed(ngx_http_wt_glue_conn_t *gc, uint64_t pn)
 {
     uint64_t    bit, last, skip;
