@@ -50,6 +50,28 @@
 #define NGX_HTTP_WT_HAVE_DISPATCH  (nginx_version < 1032000)
 
 
+/*
+ * 1.27.5 does not let the congestion window grow while there is nothing to
+ * send, and wants to be told.
+ */
+
+#if (nginx_version >= 1027005)
+#define ngx_http_wt_glue_congestion_idle(c, idle)                             \
+    ngx_quic_congestion_idle(c, idle)
+#else
+#define ngx_http_wt_glue_congestion_idle(c, idle)
+#endif
+
+
+/* the capabilities that nginx's own "quic_gso" needs */
+
+#if ((NGX_HAVE_UDP_SEGMENT) && (NGX_HAVE_MSGHDR_MSG_CONTROL))
+#define NGX_HTTP_WT_HAVE_GSO  1
+#else
+#define NGX_HTTP_WT_HAVE_GSO  0
+#endif
+
+
 /* 1.27.2 can keep the trailers of a chunked body, which nobody here wants */
 
 #if (nginx_version >= 1027002)

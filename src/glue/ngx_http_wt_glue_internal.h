@@ -45,6 +45,18 @@ typedef struct {
 
 
 /*
+ * Packets that leave together: all but the last have the size of the first,
+ * as UDP_SEGMENT wants it.
+ */
+
+typedef struct {
+    u_char                    *pos;
+    u_char                    *last;
+    size_t                     segment;
+} ngx_http_wt_glue_train_t;
+
+
+/*
  * The glue's side of a QUIC connection.  nginx reaches its configuration
  * through qc->conf, so a private copy of it both gives every connection its
  * own callbacks and codes and leads back from a connection to this structure.
@@ -63,6 +75,11 @@ typedef struct {
     ngx_http_wt_glue_control_t control;
 
     ngx_event_t                datagrams;    /* posted, or a timer */
+
+    /* packets for which the socket had no room, on the heap, and their path */
+    ngx_http_wt_glue_train_t   kept;
+    u_char                    *kept_buf;
+    uint64_t                   kept_path;
 
     ngx_uint_t                 requests;     /* real ones, not streams */
 
@@ -89,6 +106,7 @@ typedef struct {
     unsigned                   delayed_shutdown:1;
     unsigned                   nginx_first:1;    /* its turn to send */
     unsigned                   frames_short:1;   /* streams wait for frames */
+    unsigned                   no_gso:1;         /* it has failed */
 } ngx_http_wt_glue_conn_t;
 
 
@@ -177,6 +195,18 @@ void ngx_http_wt_glue_control_init(ngx_connection_t *c,
 /* sends what datagrams the congestion window allows */
 void ngx_http_wt_glue_send_datagrams(ngx_http_wt_glue_conn_t *gc);
 void ngx_http_wt_glue_datagrams_init(ngx_http_wt_glue_conn_t *gc);
+
+/*
+ * Sends packets with datagrams, "*left" of them at most, and takes their
+ * number from it.  NGX_OK: more may wait, NGX_DONE: nothing does, NGX_BUSY:
+ * the congestion window is full, NGX_AGAIN: the socket is, NGX_ERROR.
+ */
+ngx_int_t ngx_http_wt_glue_train_send(ngx_http_wt_glue_conn_t *gc,
+    ngx_uint_t *left);
+
+/* sends what the socket did not take: NGX_OK, NGX_AGAIN or NGX_ERROR */
+ngx_int_t ngx_http_wt_glue_train_resume(ngx_http_wt_glue_conn_t *gc);
+void ngx_http_wt_glue_train_drop(ngx_http_wt_glue_conn_t *gc);
 
 /* QUIC variable-length integer; NULL if "end" comes first */
 u_char *ngx_http_wt_glue_varint(u_char *p, u_char *end, uint64_t *value);

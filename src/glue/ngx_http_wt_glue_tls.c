@@ -228,6 +228,8 @@ ngx_http_wt_glue_conn_cleanup(void *data)
     if (gc->datagrams.posted) {
         ngx_delete_posted_event(&gc->datagrams);
     }
+
+    ngx_http_wt_glue_train_drop(gc);
 }
 
 

@@ -71,6 +71,7 @@ class Nginx:
     connections    worker_connections
     webtransport   False: no "webtransport on;" in the server for "localhost"
     reuseport  sockets of their own for all workers
+    env        environment variables
 
     In all of them %LISTEN% stands for the listen directives of a server,
     %PORT% for the port, and %DIR% for a folder for sockets and files.
@@ -78,13 +79,14 @@ class Nginx:
 
     def __init__(self, build, certificate, server="", *, http="", main="",
                  events="", workers=1, connections=1024, webtransport=True,
-                 reuseport=False):
+                 reuseport=False, env=None):
         self.build = build
         self.certificate = certificate
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="wt-"))
         self.port = free_port()
         self.process = None
         self.allowed = []
+        self.env = env or {}
 
         (self.dir / "html").mkdir()
         (self.dir / "html/index.html").write_text("hello\n")
@@ -149,9 +151,10 @@ http {{
         (self.dir / "nginx.conf").write_text(self.conf)
         env = os.environ | {
             # both have one log file; the last one of these decides which
-            "ASAN_OPTIONS": f"log_path={self.dir}/sanitizer",
+            "ASAN_OPTIONS": f"log_path={self.dir}/sanitizer:"
+                            "verify_asan_link_order=0",
             "UBSAN_OPTIONS": f"log_path={self.dir}/sanitizer",
-        }
+        } | self.env
         return [self.build.nginx, "-p", self.dir, "-e", self.dir / "error.log",
                 "-c", self.dir / "nginx.conf", *arguments], env
 

@@ -5,7 +5,8 @@
  - Any transport parameter, any frame, any stream id can be sent.
  - STOP_SENDING is answered with the same code, as browsers do.
  - A FIN is not lost.
- - What the server sent is kept: transport parameters, datagrams per packet.
+ - What the server sent is kept: transport parameters, what packets had in
+   them.
 """
 
 from collections import Counter, deque
@@ -16,7 +17,8 @@ from aioquic.quic.connection import (
     MAX_STREAM_DATA_FRAME_CAPACITY,
     QuicConnection,
 )
-from aioquic.quic.packet import QuicFrameType
+from aioquic.quic.packet import QuicFrameType, pull_ack_frame
+from aioquic.tls import Epoch
 
 from lib.wire import read_varint, varint
 
@@ -52,7 +54,10 @@ class Quic(QuicConnection):
 
         # DATAGRAM frames in each packet that had some
         self.datagram_packets = []
-        self._datagram_context = None
+
+        # each 1-RTT packet, in order of arrival
+        self.packets = []
+        self._packet = None
 
     # what is sent
 
@@ -140,12 +145,36 @@ class Quic(QuicConnection):
             stream.sender.reset(code)
         self._events.append(events.StopSendingReceived(code, stream_id))
 
+    def _payload_received(self, context, plain, *args, **kwargs):
+        self._packet = packet = Packet(plain)
+        if context.epoch == Epoch.ONE_RTT:
+            self.packets.append(packet)
+        result = super()._payload_received(context, plain, *args, **kwargs)
+        packet.ack_eliciting = result[0]
+        if packet.datagrams:
+            self.datagram_packets.append(packet.datagrams)
+        return result
+
+    def _handle_ack_frame(self, context, frame_type, buf):
+        start = buf.tell()
+        self._packet.acked = pull_ack_frame(buf)[0]
+        buf.seek(start)
+        super()._handle_ack_frame(context, frame_type, buf)
+
     def _handle_datagram_frame(self, context, frame_type, buf):
         super()._handle_datagram_frame(context, frame_type, buf)
-        if context is not self._datagram_context:
-            self._datagram_context = context
-            self.datagram_packets.append(0)
-        self.datagram_packets[-1] += 1
+        self._packet.datagrams += 1
+
+
+class Packet:
+    """What a packet of the server had in it."""
+
+    def __init__(self, plain):
+        self.size = len(plain)
+        self.padding = self.size - len(plain.rstrip(b"\0"))
+        self.datagrams = 0
+        self.acked = None           # ranges of packet numbers
+        self.ack_eliciting = None
 
 
 def read_parameters(data):

@@ -12,14 +12,19 @@ otherwise; "up" is to the server.  All can be changed at any time.
 import asyncio
 import random
 import socket
+import struct
+
+# not in Python's socket module
+UDP_GRO = 104
 
 
 class UdpProxy:
 
     def __init__(self, port, *, loss=0.0, duplicate=0.0, reorder=0.0,
-                 delay=0.0, directions=("up", "down"), seed=0):
+                 delay=0.0, directions=("up", "down"), seed=0, gro=False):
         """loss, duplicate, reorder: probabilities; delay: seconds.  A packet
-        that is to be reordered waits for the `hold` packets after it."""
+        that is to be reordered waits for the `hold` packets after it.  With
+        gro, what the server sent with one system call is seen as such."""
         self.server = ("127.0.0.1", port)
         self.loss = loss
         self.duplicate = duplicate
@@ -35,6 +40,14 @@ class UdpProxy:
 
         # called with (direction, packet); returns packets to send instead
         self.filter = None
+
+        # with gro: sizes of the packets of each of the server's sends, and
+        # addresses they came from
+        self.gro = gro
+        self.trains = []
+        self.senders = set()
+        # called with such sizes; True loses them all
+        self.lose_train = None
 
         self.client = None
         self.held = {"up": [], "down": []}
@@ -58,7 +71,11 @@ class UdpProxy:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.bind(("127.0.0.1", 0))
-        self.loop.add_reader(sock, self._readable, sock, direction)
+        readable = self._readable
+        if self.gro and direction == "down":
+            sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+            readable = self._train_readable
+        self.loop.add_reader(sock, readable, sock, direction)
         return sock
 
     def _close(self, sock):
@@ -74,6 +91,27 @@ class UdpProxy:
             if direction == "up":
                 self.client = address
             self._packet(direction, data)
+
+    def _train_readable(self, sock, direction):
+        while True:
+            try:
+                data, ancillary, _, address = sock.recvmsg(65536, 64)
+            except (BlockingIOError, ConnectionError):
+                return
+            self.senders.add(address)
+            size = len(data)
+            for level, kind, value in ancillary:
+                if (level, kind) == (socket.SOL_UDP, UDP_GRO):
+                    size = struct.unpack("=i", value)[0]
+            packets = [data[pos:pos + size]
+                       for pos in range(0, len(data), size)]
+            sizes = [len(packet) for packet in packets]
+            self.trains.append(sizes)
+            if self.lose_train and self.lose_train(sizes):
+                self.lost += len(packets)
+                continue
+            for packet in packets:
+                self._packet(direction, packet)
 
     def _packet(self, direction, data):
         self.count[direction] += 1
