@@ -177,6 +177,41 @@ async def test_empty_streams(nginx, client):
         assert await (await session.accept_uni()).read_all() == b""
 
 
+@pytest.mark.parametrize("size", [0, 1, 100, 400])
+async def test_fin_leaves_with_the_last_bytes(nginx, client, size):
+    """A small stream is one frame: every frame more is work for both."""
+    ngx = nginx(ECHO)
+    async with client(ngx) as conn:
+        session = await conn.session()
+        bidi, uni = session.open_bidi(), session.open_uni()
+        bidi.write(bytes(size), True)
+        uni.write(bytes(size), True)
+        assert await bidi.read_all() == bytes(size)
+        answer = await session.accept_uni()
+        assert await answer.read_all() == bytes(size)
+        header = len(varint(STREAM_WT_UNI) + varint(session.id))
+        assert conn.quic.stream_frames[bidi.id] == {(0, size, True)}
+        assert conn.quic.stream_frames[answer.id] == {(0, size + header, True)}
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 6])
+async def test_fin_of_the_worker_leaves_with_the_last_bytes(nginx, client,
+                                                            worker, parts):
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        backend.send(w.open_bidi(5, b"1"))
+        stream = await session.accept_bidi()
+        for _ in range(parts - 1):
+            backend.send(w.data_(5, bytes(32768)))
+        backend.send(w.data_(5, bytes(32768), True))
+        assert len(await stream.read_all()) == 1 + parts * 32768
+        ends = [length for _, length, fin in conn.quic.stream_frames[stream.id]
+                if fin]
+        assert ends and min(ends) > 0
+
+
 # ---- headers ----------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@
 static ngx_int_t ngx_http_wt_echo_connect(ngx_http_wt_session_t *s);
 static void ngx_http_wt_echo_opened(ngx_http_wt_stream_t *ws);
 static void ngx_http_wt_echo_readable(ngx_http_wt_stream_t *ws);
+static ssize_t ngx_http_wt_echo_recv(ngx_http_wt_stream_t *ws, u_char *buf,
+    size_t *len);
 static ngx_http_wt_stream_t *ngx_http_wt_echo_sink(ngx_http_wt_stream_t *ws);
 static void ngx_http_wt_echo_reset(ngx_http_wt_stream_t *ws, uint32_t *code);
 static void ngx_http_wt_echo_stop(ngx_http_wt_stream_t *ws, uint32_t *code);
@@ -88,6 +90,7 @@ ngx_http_wt_echo_sink(ngx_http_wt_stream_t *ws)
 static void
 ngx_http_wt_echo_readable(ngx_http_wt_stream_t *ws)
 {
+    size_t                  len;
     ssize_t                 n;
     ngx_http_wt_stream_t   *sink;
     ngx_http_wt_session_t  *s;
@@ -119,22 +122,49 @@ ngx_http_wt_echo_readable(ngx_http_wt_stream_t *ws)
 
     while (sink->pending == 0) {
 
-        n = ngx_http_wt_stream_recv(ws, buf, NGX_HTTP_WT_ECHO_BUFFER);
+        n = ngx_http_wt_echo_recv(ws, buf, &len);
 
-        if (n < 0) {
+        if (n < 0 && len == 0) {
             return;
         }
 
-        if (ngx_http_wt_stream_send(sink, buf, n, n == 0) != NGX_OK) {
+        if (ngx_http_wt_stream_send(sink, buf, len, n == 0) != NGX_OK) {
             ngx_http_wt_session_close(s, NGX_HTTP_WT_BY_LIMIT,
                                       NGX_HTTP_WT_BY_LIMIT, NULL);
             return;
         }
 
-        if (n == 0) {
+        if (n <= 0) {
             return;
         }
     }
+}
+
+
+/*
+ * Fills the buffer as far as possible: an end that is already there then goes
+ * out with the last bytes.  Returns what the last read did.
+ */
+
+static ssize_t
+ngx_http_wt_echo_recv(ngx_http_wt_stream_t *ws, u_char *buf, size_t *len)
+{
+    ssize_t  n;
+
+    *len = 0;
+
+    do {
+        n = ngx_http_wt_stream_recv(ws, buf + *len,
+                                    NGX_HTTP_WT_ECHO_BUFFER - *len);
+        if (n <= 0) {
+            return n;
+        }
+
+        *len += n;
+
+    } while (*len < NGX_HTTP_WT_ECHO_BUFFER);
+
+    return n;
 }
 
 

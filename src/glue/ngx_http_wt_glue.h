@@ -194,9 +194,12 @@ uint64_t ngx_http_wt_glue_streams_left(ngx_http_wt_qconn_t *qconn,
 ssize_t ngx_http_wt_glue_stream_recv(ngx_http_wt_qstream_t *qs, u_char *buf,
     size_t size);
 
-/* What could not be sent yet, or NGX_CHAIN_ERROR. */
+/*
+ * What could not be sent yet, or NGX_CHAIN_ERROR.  With "fin" set, FIN leaves
+ * with the last byte if all of "in" is taken; "in" must not be empty then.
+ */
 ngx_chain_t *ngx_http_wt_glue_stream_send(ngx_http_wt_qstream_t *qs,
-    ngx_chain_t *in);
+    ngx_chain_t *in, ngx_uint_t fin);
 
 ngx_int_t ngx_http_wt_glue_stream_fin(ngx_http_wt_qstream_t *qs);
 ngx_int_t ngx_http_wt_glue_stream_reset(ngx_http_wt_qstream_t *qs,

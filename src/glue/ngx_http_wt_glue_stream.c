@@ -204,10 +204,15 @@ ngx_http_wt_glue_stream_recv(ngx_http_wt_qstream_t *qs, u_char *buf,
 
 
 ngx_chain_t *
-ngx_http_wt_glue_stream_send(ngx_http_wt_qstream_t *qs, ngx_chain_t *in)
+ngx_http_wt_glue_stream_send(ngx_http_wt_qstream_t *qs, ngx_chain_t *in,
+    ngx_uint_t fin)
 {
+    uint64_t                  final_size;
+    ngx_chain_t              *cl;
+    ngx_connection_t         *c;
     ngx_http_wt_glue_conn_t  *gc;
 
+    c = qs->connection;
     gc = (ngx_http_wt_glue_conn_t *) qs->qconn;
 
     if (ngx_http_wt_glue_frames_short(gc)) {
@@ -215,7 +220,30 @@ ngx_http_wt_glue_stream_send(ngx_http_wt_qstream_t *qs, ngx_chain_t *in)
         return in;
     }
 
-    return qs->connection->send_chain(qs->connection, in, 0);
+    if (!fin) {
+        return c->send_chain(c, in, 0);
+    }
+
+    /*
+     * nginx puts FIN into the frame that reaches the final size.  Told of it
+     * afterwards, by ngx_quic_shutdown_stream(), it needs one more frame.
+     */
+
+    final_size = c->quic->send_final_size;
+    c->quic->send_final_size = c->sent;
+
+    for (cl = in; cl; cl = cl->next) {
+        c->quic->send_final_size += cl->buf->last - cl->buf->pos;
+    }
+
+    in = c->send_chain(c, in, 0);
+
+    if (in) {
+        /* more is to come, or an error */
+        c->quic->send_final_size = final_size;
+    }
+
+    return in;
 }
 
 
@@ -370,7 +398,8 @@ ngx_http_wt_glue_end(ngx_connection_t *c, uint64_t code, ngx_uint_t stop)
 
     c->read->timedout = 0;
 
-    if (!c->close && ngx_http_wt_glue_discard(c) == NGX_AGAIN) {
+    if (!c->close && !c->read->eof && ngx_http_wt_glue_discard(c) == NGX_AGAIN)
+    {
         ngx_add_timer(c->read, NGX_HTTP_WT_GLUE_LINGER);
         return;
     }

@@ -36,7 +36,7 @@ static void ngx_http_wt_stream_received_reset(ngx_http_wt_stream_t *ws);
 static ngx_int_t ngx_http_wt_stream_queue(ngx_http_wt_stream_t *ws,
     u_char *data, size_t len);
 static size_t ngx_http_wt_stream_write_now(ngx_http_wt_stream_t *ws,
-    u_char *data, size_t len);
+    u_char *data, size_t len, ngx_uint_t fin);
 static void ngx_http_wt_stream_flush(ngx_http_wt_stream_t *ws);
 static void ngx_http_wt_stream_drop(ngx_http_wt_stream_t *ws);
 static void ngx_http_wt_stream_check_done(ngx_http_wt_stream_t *ws);
@@ -278,16 +278,15 @@ ngx_http_wt_stream_send(ngx_http_wt_stream_t *ws, u_char *data, size_t len,
     }
 
     ws->session->counters.bytes_out += len;
+    ws->fin_pending = fin;
 
-    n = ws->out ? 0 : ngx_http_wt_stream_write_now(ws, data, len);
+    n = ws->out ? 0 : ngx_http_wt_stream_write_now(ws, data, len, fin);
 
     if (n < len && ngx_http_wt_stream_queue(ws, data + n, len - n) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ws->fin_pending = fin;
-
-    if (fin) {
+    if (fin && !ws->send_done) {
         ngx_http_wt_stream_flush(ws);
     }
 
@@ -297,12 +296,13 @@ ngx_http_wt_stream_send(ngx_http_wt_stream_t *ws, u_char *data, size_t len,
 
 /*
  * Returns how many bytes need no queueing.  After an error, which means that
- * the client has stopped the stream and is told later, none do.
+ * the client has stopped the stream and is told later, none do.  "fin": these
+ * are the last bytes, and FIN leaves with them.
  */
 
 static size_t
 ngx_http_wt_stream_write_now(ngx_http_wt_stream_t *ws, u_char *data,
-    size_t len)
+    size_t len, ngx_uint_t fin)
 {
     ngx_buf_t     b, hdr;
     ngx_chain_t   out, first, *in;
@@ -335,12 +335,19 @@ ngx_http_wt_stream_write_now(ngx_http_wt_stream_t *ws, u_char *data,
         in = &first;
     }
 
-    if (ngx_http_wt_glue_stream_send(ws->qs, in) == NGX_CHAIN_ERROR) {
+    in = ngx_http_wt_glue_stream_send(ws->qs, in, fin);
+
+    if (in == NGX_CHAIN_ERROR) {
         return len;
     }
 
     if (ws->hdr_len && hdr.pos == hdr.last) {
         ws->hdr_len = 0;
+    }
+
+    if (fin && in == NULL) {
+        ws->send_done = 1;
+        ngx_http_wt_stream_check_done(ws);
     }
 
     return b.pos - data;
@@ -403,14 +410,15 @@ ngx_http_wt_stream_flush(ngx_http_wt_stream_t *ws)
     ngx_http_wt_chunk_t  *chunk;
 
     if (ws->out == NULL && ws->hdr_len) {
-        (void) ngx_http_wt_stream_write_now(ws, NULL, 0);
+        (void) ngx_http_wt_stream_write_now(ws, NULL, 0, ws->fin_pending);
     }
 
     while (ws->out) {
         chunk = ws->out;
 
         n = ngx_http_wt_stream_write_now(ws, chunk->pos,
-                                         chunk->last - chunk->pos);
+                                   chunk->last - chunk->pos,
+                                   ws->fin_pending && chunk->next == NULL);
         if (n == 0) {
             return;
         }

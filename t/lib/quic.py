@@ -6,10 +6,10 @@
  - STOP_SENDING is answered with the same code, as browsers do.
  - A FIN is not lost.
  - What the server sent is kept: transport parameters, what packets had in
-   them.
+   them, STREAM frames.
 """
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 
 from aioquic.quic import events
 from aioquic.quic.connection import (
@@ -58,6 +58,9 @@ class Quic(QuicConnection):
         # each 1-RTT packet, in order of arrival
         self.packets = []
         self._packet = None
+
+        # STREAM frames by stream: offset, length, FIN
+        self.stream_frames = defaultdict(set)
 
     # what is sent
 
@@ -160,6 +163,18 @@ class Quic(QuicConnection):
         self._packet.acked = pull_ack_frame(buf)[0]
         buf.seek(start)
         super()._handle_ack_frame(context, frame_type, buf)
+
+    def _handle_stream_frame(self, context, frame_type, buf):
+        start = buf.tell()
+        super()._handle_stream_frame(context, frame_type, buf)
+        end = buf.tell()
+        buf.seek(start)
+        stream_id = buf.pull_uint_var()
+        offset = buf.pull_uint_var() if frame_type & 4 else 0
+        length = buf.pull_uint_var() if frame_type & 2 else end - buf.tell()
+        buf.seek(end)
+        self.stream_frames[stream_id].add((offset, length,
+                                           bool(frame_type & 1)))
 
     def _handle_datagram_frame(self, context, frame_type, buf):
         super()._handle_datagram_frame(context, frame_type, buf)
