@@ -214,6 +214,33 @@ async def test_connect_arrives_byte_by_byte(nginx, client):
         assert await session.echo() == b"ping"
 
 
+@pytest.mark.parametrize("first", [23, 24, 1000, 1024])
+@pytest.mark.parametrize("path", [1, 1500])
+async def test_connect_arrives_in_two_pieces(nginx, client, first, path):
+    ngx = nginx(ECHO)
+    async with client(ngx) as conn:
+        session = conn.new_stream(Session)
+        block = conn.encoder.section(conn.connect_headers(
+            "/".ljust(path, "x"), headers=[("x", "y" * 1500)]))
+        await session.write_split(frame(FRAME_HEADERS, block), size=first)
+        assert await session.outcome() == 200
+        assert await session.echo() == b"ping"
+    await ngx.logged(status="200")
+
+
+@pytest.mark.parametrize("path", [10, 1000, 3000])
+async def test_connect_cut_off_inside_of_a_line(nginx, client, path):
+    """The frame is complete, its last line is not: nothing to wait for."""
+    ngx = nginx(ECHO)
+    async with client(ngx) as conn:
+        session = conn.new_stream(Session)
+        fields = [(b":method", b"CONNECT"), (b":protocol", b"webtransport"),
+                  (b":path", b"/".ljust(path, b"x"))]
+        block = conn.encoder.section(fields)[:-5]
+        session.write(frame(FRAME_HEADERS, block))
+        assert await session.outcome() in (400, H3_MESSAGE_ERROR)
+
+
 async def test_connect_with_huffman_coding(nginx, client):
     ngx = nginx("""
         location = /huffman { webtransport_echo; }

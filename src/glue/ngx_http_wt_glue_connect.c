@@ -41,43 +41,55 @@ struct ngx_http_wt_glue_section_s {
 
 
 static ngx_int_t ngx_http_wt_glue_section_open(ngx_connection_t *c,
-    ngx_buf_t *b, ngx_http_wt_glue_section_t **section);
+    ngx_buf_t *b, ngx_http_wt_glue_section_t *s);
+static ngx_int_t ngx_http_wt_glue_section_room(ngx_connection_t *c,
+    ngx_buf_t *b, ngx_http_wt_glue_section_t *s);
 static ngx_int_t ngx_http_wt_glue_section_parse(ngx_connection_t *c,
     ngx_buf_t *b, ngx_http_wt_glue_section_t *s);
 static ngx_int_t ngx_http_wt_glue_section_line(ngx_http_wt_glue_section_t *s,
     ngx_http_wt_glue_line_t *line);
 static u_char *ngx_http_wt_glue_prefix_end(u_char *p);
 static ngx_int_t ngx_http_wt_glue_connect_add(ngx_connection_t *c,
-    ngx_http_wt_glue_conn_t *gc, ngx_str_t *protocol);
+    ngx_http_wt_glue_peek_t *peek, ngx_str_t *protocol);
 static void ngx_http_wt_glue_section_edit(ngx_buf_t *b,
     ngx_http_wt_glue_section_t *s);
 static void ngx_http_wt_glue_cut(ngx_buf_t *b, size_t start, size_t len);
-static void ngx_http_wt_glue_connect_cleanup(void *data);
 
 
 ngx_int_t
 ngx_http_wt_glue_connect_rewrite(ngx_connection_t *c,
-    ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b,
-    ngx_http_wt_glue_section_t **section)
+    ngx_http_wt_glue_peek_t *peek)
 {
     ngx_int_t                    rc;
-    ngx_http_wt_glue_section_t  *s;
+    ngx_buf_t                   *b;
+    ngx_http_wt_glue_section_t  *s, section;
 
-    if (*section == NULL) {
-        rc = ngx_http_wt_glue_section_open(c, b, section);
+    b = &peek->buf;
+    s = peek->section;
 
-        if (rc != NGX_OK) {
-            return (rc == NGX_DECLINED) ? NGX_OK : rc;
-        }
+    if (s == NULL) {
+        s = &section;
+        rc = ngx_http_wt_glue_section_open(c, b, s);
+
+    } else {
+        rc = NGX_OK;
     }
 
-    s = *section;
+    if (rc == NGX_OK) {
+        rc = ngx_http_wt_glue_section_parse(c, b, s);
 
-    rc = ngx_http_wt_glue_section_parse(c, b, s);
+        if ((rc == NGX_AGAIN || rc == NGX_BUSY) && s == &section) {
 
-    if (rc == NGX_AGAIN && b->last == b->end) {
-        /* pseudo-headers that fill the largest buffer */
-        rc = NGX_DECLINED;
+            /* most sections come as a whole, and end here */
+
+            peek->section = ngx_palloc(c->pool,
+                                       sizeof(ngx_http_wt_glue_section_t));
+            if (peek->section == NULL) {
+                return NGX_ERROR;
+            }
+
+            *peek->section = section;
+        }
     }
 
     if (rc == NGX_DECLINED) {
@@ -88,7 +100,7 @@ ngx_http_wt_glue_connect_rewrite(ngx_connection_t *c,
         return rc;
     }
 
-    if (ngx_http_wt_glue_connect_add(c, gc, &s->protocol_value) != NGX_OK) {
+    if (ngx_http_wt_glue_connect_add(c, peek, &s->protocol_value) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -102,14 +114,11 @@ ngx_http_wt_glue_connect_rewrite(ngx_connection_t *c,
 
 static ngx_int_t
 ngx_http_wt_glue_section_open(ngx_connection_t *c, ngx_buf_t *b,
-    ngx_http_wt_glue_section_t **section)
+    ngx_http_wt_glue_section_t *s)
 {
-    size_t                       size;
-    u_char                      *p, *length, *buf, hdr[5];
-    uint64_t                     value;
-    ngx_buf_t                    fake;
-    ngx_http_core_srv_conf_t    *cscf;
-    ngx_http_wt_glue_section_t  *s;
+    u_char     *p, *length, hdr[5];
+    uint64_t    value;
+    ngx_buf_t   fake;
 
     length = ngx_http_wt_glue_varint(b->pos, b->last, &value);
 
@@ -132,20 +141,7 @@ ngx_http_wt_glue_section_open(ngx_connection_t *c, ngx_buf_t *b,
         return NGX_DECLINED;
     }
 
-    cscf = ngx_http_v3_get_module_srv_conf(c, ngx_http_core_module);
-
-    size = ngx_min(value, cscf->large_client_header_buffers.size)
-           + (b->last - b->pos);
-
-    s = ngx_pcalloc(c->pool, sizeof(ngx_http_wt_glue_section_t));
-    if (s == NULL) {
-        return NGX_ERROR;
-    }
-
-    buf = ngx_pnalloc(c->pool, size);
-    if (buf == NULL) {
-        return NGX_ERROR;
-    }
+    ngx_memzero(s, sizeof(ngx_http_wt_glue_section_t));
 
     s->length_pos = length - b->pos;
     s->payload = p - b->pos;
@@ -153,10 +149,9 @@ ngx_http_wt_glue_section_open(ngx_connection_t *c, ngx_buf_t *b,
     s->end = s->payload + value;
     s->length = value;
 
-    b->last = ngx_cpymem(buf, b->pos, b->last - b->pos);
-    b->start = buf;
-    b->pos = buf;
-    b->end = buf + size;
+    if (ngx_http_wt_glue_section_room(c, b, s) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     /*
      * At the section's end nginx's parser acknowledges it, which nginx will
@@ -179,7 +174,39 @@ ngx_http_wt_glue_section_open(ngx_connection_t *c, ngx_buf_t *b,
         return NGX_DECLINED;
     }
 
-    *section = s;
+    return NGX_OK;
+}
+
+
+/* what has not come yet of the section will need it */
+
+static ngx_int_t
+ngx_http_wt_glue_section_room(ngx_connection_t *c, ngx_buf_t *b,
+    ngx_http_wt_glue_section_t *s)
+{
+    size_t                     size, len;
+    u_char                    *buf;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    len = b->last - b->start;
+
+    if (len >= s->end) {
+        return NGX_OK;
+    }
+
+    cscf = ngx_http_v3_get_module_srv_conf(c, ngx_http_core_module);
+
+    size = ngx_min(s->length, cscf->large_client_header_buffers.size) + len;
+
+    buf = ngx_pnalloc(c->pool, size);
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last = ngx_cpymem(buf, b->start, len);
+    b->start = buf;
+    b->pos = buf;
+    b->end = buf + size;
 
     return NGX_OK;
 }
@@ -208,6 +235,16 @@ ngx_http_wt_glue_section_parse(ngx_connection_t *c, ngx_buf_t *b,
         rc = ngx_http_v3_parse_headers(c, &s->parse, &in);
 
         s->parsed = in.pos - b->start;
+
+        if (rc == NGX_AGAIN
+            && (b->last == b->end || s->parsed == s->end))
+        {
+            /*
+             * pseudo-headers that fill the largest buffer, or a section that
+             * ends in the middle of a line
+             */
+            return NGX_DECLINED;
+        }
 
         if (rc == NGX_AGAIN || rc == NGX_BUSY) {
             return rc;
@@ -299,28 +336,24 @@ ngx_http_wt_glue_prefix_end(u_char *p)
 
 
 static ngx_int_t
-ngx_http_wt_glue_connect_add(ngx_connection_t *c, ngx_http_wt_glue_conn_t *gc,
-    ngx_str_t *protocol)
+ngx_http_wt_glue_connect_add(ngx_connection_t *c,
+    ngx_http_wt_glue_peek_t *peek, ngx_str_t *protocol)
 {
-    ngx_pool_cleanup_t          *cln;
     ngx_http_wt_glue_connect_t  *connect;
 
-    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_http_wt_glue_connect_t));
-    if (cln == NULL) {
+    connect = ngx_palloc(c->pool, sizeof(ngx_http_wt_glue_connect_t));
+    if (connect == NULL) {
         return NGX_ERROR;
     }
 
-    /* this cleanup does nothing, but leads from a request to its CONNECT */
-
-    cln->handler = ngx_http_wt_glue_connect_cleanup;
-
-    connect = cln->data;
-    connect->qconn = &gc->pub;
+    connect->qconn = &peek->gc->pub;
 
     /* the value may live in QPACK's dynamic table */
 
     connect->protocol.len = protocol->len;
     connect->protocol.data = ngx_pstrdup(c->pool, protocol);
+
+    peek->connect = connect;
 
     return (connect->protocol.data || protocol->len == 0) ? NGX_OK : NGX_ERROR;
 }
@@ -374,17 +407,11 @@ ngx_http_wt_glue_cut(ngx_buf_t *b, size_t start, size_t len)
 }
 
 
-static void
-ngx_http_wt_glue_connect_cleanup(void *data)
-{
-}
-
-
 ngx_http_wt_glue_connect_t *
 ngx_http_wt_glue_get_connect(ngx_http_request_t *r)
 {
-    ngx_connection_t    *c;
-    ngx_pool_cleanup_t  *cln;
+    ngx_connection_t         *c;
+    ngx_http_wt_glue_peek_t  *peek;
 
     c = r->connection;
 
@@ -393,13 +420,9 @@ ngx_http_wt_glue_get_connect(ngx_http_request_t *r)
         return NULL;
     }
 
-    for (cln = c->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_wt_glue_connect_cleanup) {
-            return cln->data;
-        }
-    }
+    peek = ngx_http_wt_glue_get_peek(c);
 
-    return NULL;
+    return peek ? peek->connect : NULL;
 }
 
 

@@ -27,10 +27,6 @@
 #define NGX_HTTP_WT_GLUE_REPLAY  1024
 
 
-/* a field section that may turn out to be an extended CONNECT */
-typedef struct ngx_http_wt_glue_section_s  ngx_http_wt_glue_section_t;
-
-
 /* reads the client's SETTINGS while nginx reads the control stream */
 
 typedef struct {
@@ -110,6 +106,43 @@ typedef struct {
 } ngx_http_wt_glue_conn_t;
 
 
+typedef ssize_t (*ngx_http_wt_glue_recv_pt)(ngx_connection_t *c, u_char *buf,
+    size_t size);
+
+
+/* a field section that may turn out to be an extended CONNECT */
+typedef struct ngx_http_wt_glue_section_s  ngx_http_wt_glue_section_t;
+
+
+/*
+ * A stream of the client's before it is known whose it is, c->data then; and
+ * as long as it lives if it becomes nginx's.  In the stream's pool.
+ */
+
+typedef struct {
+    ngx_http_wt_glue_conn_t   *gc;
+    ngx_connection_handler_pt  handler;      /* nginx's */
+    ngx_http_wt_glue_section_t
+                              *section;
+    ngx_buf_t                  buf;          /* what its owner has to see */
+
+    /* of streams that are nginx's */
+
+    ngx_http_wt_glue_recv_pt   recv;
+    ngx_uint_t                *freed;        /* set when the pool goes */
+    ngx_http_wt_glue_connect_t
+                              *connect;      /* NULL: an ordinary request */
+
+    /* the place in the sequence of frames of a request stream */
+
+    uint64_t                   skip;         /* of the current frame */
+    ngx_uint_t                 vlen;
+    u_char                     vbuf[8];      /* a varint, maybe incomplete */
+    unsigned                   frames:1;     /* a request stream */
+    unsigned                   length:1;     /* the type has been seen */
+} ngx_http_wt_glue_peek_t;
+
+
 extern const ngx_http_wt_glue_ops_t  *ngx_http_wt_glue_ops;
 extern ngx_connection_t  *ngx_http_wt_glue_starting;
 
@@ -163,6 +196,9 @@ void ngx_http_wt_glue_wake_streams(ngx_http_wt_glue_conn_t *gc);
 void ngx_http_wt_glue_stream_init(ngx_connection_t *c,
     ngx_http_wt_glue_conn_t *gc, ngx_connection_handler_pt handler);
 
+/* what is known of a stream that has become nginx's, or NULL */
+ngx_http_wt_glue_peek_t *ngx_http_wt_glue_get_peek(ngx_connection_t *c);
+
 /* makes a stream ours; NULL without memory */
 ngx_http_wt_qstream_t *ngx_http_wt_glue_create_stream(ngx_connection_t *c,
     ngx_http_wt_glue_conn_t *gc);
@@ -183,11 +219,10 @@ ngx_int_t ngx_http_wt_glue_stop_sending(ngx_connection_t *c, uint64_t code);
 /*
  * Looks for an extended CONNECT in the beginning of a request stream.
  * NGX_AGAIN: more bytes are needed; NGX_BUSY: QPACK insertions are; NGX_OK:
- * "b" is what nginx may see; NGX_ERROR or an HTTP/3 code otherwise.
+ * peek->buf is what nginx may see; NGX_ERROR or an HTTP/3 code otherwise.
  */
 ngx_int_t ngx_http_wt_glue_connect_rewrite(ngx_connection_t *c,
-    ngx_http_wt_glue_conn_t *gc, ngx_buf_t *b,
-    ngx_http_wt_glue_section_t **section);
+    ngx_http_wt_glue_peek_t *peek);
 
 void ngx_http_wt_glue_control_init(ngx_connection_t *c,
     ngx_http_wt_glue_conn_t *gc);

@@ -11,48 +11,17 @@
 #include <ngx_http_wt_glue_internal.h>
 
 
-/*
- * Enough for the longest stream type with a session id behind it, and for
- * telling an ordinary request by its first field line.
- */
-#define NGX_HTTP_WT_GLUE_PEEK  24
+/* bytes of a new stream that are read at once: small streams as a whole */
+#define NGX_HTTP_WT_GLUE_PEEK  1024
 
-
-typedef ssize_t (*ngx_http_wt_glue_recv_pt)(ngx_connection_t *c, u_char *buf,
-    size_t size);
-
-
-/* a stream nobody owns yet; in the stream's pool */
-
-typedef struct {
-    ngx_http_wt_glue_conn_t    *gc;
-    ngx_connection_handler_pt   handler;
-    ngx_http_wt_glue_section_t *section;
-    ngx_buf_t                   buf;
-    u_char                      start[NGX_HTTP_WT_GLUE_PEEK];
-} ngx_http_wt_glue_peek_t;
-
-
-/*
- * Bytes that nginx has yet to see, and on request streams the place in the
- * sequence of frames; in the stream's pool.
- */
-
-typedef struct {
-    ngx_http_wt_glue_conn_t    *gc;
-    ngx_http_wt_glue_recv_pt    recv;
-    u_char                     *pos;
-    u_char                     *last;
-
-    uint64_t                    skip;         /* of the current frame */
-    ngx_uint_t                  vlen;
-    u_char                      vbuf[8];      /* a varint, maybe incomplete */
-    unsigned                    frames:1;     /* a request stream */
-    unsigned                    length:1;     /* the type has been seen */
-} ngx_http_wt_glue_replay_t;
+/* room for telling an ordinary request by its first field line */
+#define NGX_HTTP_WT_GLUE_PEEK_MIN  24
 
 
 static void ngx_http_wt_glue_peek_handler(ngx_event_t *rev);
+static ngx_http_wt_glue_peek_t *ngx_http_wt_glue_peek_create(
+    ngx_connection_t *c, u_char *data, size_t len);
+static void ngx_http_wt_glue_peek_wait(ngx_connection_t *c);
 static void ngx_http_wt_glue_peek_cancel(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek);
 static ngx_int_t ngx_http_wt_glue_peek_bidi(ngx_connection_t *c,
@@ -61,33 +30,58 @@ static ngx_int_t ngx_http_wt_glue_peek_uni(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek);
 static void ngx_http_wt_glue_peek_eof(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek);
+static void ngx_http_wt_glue_take(ngx_connection_t *c,
+    ngx_http_wt_glue_conn_t *gc, u_char *p, u_char *last);
 static void ngx_http_wt_glue_pass_request(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek);
 static void ngx_http_wt_glue_pass_uni(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek, ngx_uint_t control);
-static void ngx_http_wt_glue_take(ngx_connection_t *c,
-    ngx_http_wt_glue_peek_t *peek, u_char *pos);
-static void ngx_http_wt_glue_replay(ngx_connection_t *c,
+static ngx_int_t ngx_http_wt_glue_pass(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek);
+static void ngx_http_wt_glue_peek_cleanup(void *data);
 static ssize_t ngx_http_wt_glue_replay_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 static void ngx_http_wt_glue_replay_frames(ngx_connection_t *c,
-    ngx_http_wt_glue_replay_t *replay, u_char *p, u_char *last);
-static void ngx_http_wt_glue_replay_cleanup(void *data);
+    ngx_http_wt_glue_peek_t *peek, u_char *p, u_char *last);
 
 
 void
 ngx_http_wt_glue_stream_init(ngx_connection_t *c, ngx_http_wt_glue_conn_t *gc,
     ngx_connection_handler_pt handler)
 {
-    ngx_event_t                *rev;
-    ngx_http_connection_t      *hc;
-    ngx_http_wt_glue_peek_t    *peek;
-    ngx_http_core_srv_conf_t   *cscf;
+    u_char                   *p;
+    ssize_t                   n;
+    uint64_t                  type, ours;
+    ngx_http_wt_glue_peek_t  *peek;
 
-    rev = c->read;
+    static u_char             buf[NGX_HTTP_WT_GLUE_PEEK];
 
-    peek = ngx_pcalloc(c->pool, sizeof(ngx_http_wt_glue_peek_t));
+    if (c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL) {
+
+        /* like nginx's: may wait for ever, and does not keep a connection */
+
+        ngx_quic_cancelable_stream(c);
+
+        ours = gc->pub.params->uni_type;
+
+    } else {
+        ours = gc->pub.params->bidi_type;
+    }
+
+    n = c->recv(c, buf, NGX_HTTP_WT_GLUE_PEEK);
+
+    if (n > 0) {
+        p = ngx_http_wt_glue_varint(buf, buf + n, &type);
+
+        if (p && type == ours) {
+            ngx_http_wt_glue_take(c, gc, p, buf + n);
+            return;
+        }
+    }
+
+    /* not ours, or not yet known: an end and an error come again */
+
+    peek = ngx_http_wt_glue_peek_create(c, buf, ngx_max(n, 0));
     if (peek == NULL) {
         ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_INTERNAL_ERROR, 1);
         return;
@@ -96,31 +90,42 @@ ngx_http_wt_glue_stream_init(ngx_connection_t *c, ngx_http_wt_glue_conn_t *gc,
     peek->gc = gc;
     peek->handler = handler;
 
-    peek->buf.start = peek->start;
-    peek->buf.pos = peek->start;
-    peek->buf.last = peek->start;
-    peek->buf.end = peek->start + NGX_HTTP_WT_GLUE_PEEK;
-
     c->data = peek;
-    rev->handler = ngx_http_wt_glue_peek_handler;
+    c->read->handler = ngx_http_wt_glue_peek_handler;
 
-    if (c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL) {
+    ngx_http_wt_glue_peek_handler(c->read);
+}
 
-        /* like nginx's: may wait for ever, and does not keep a connection */
 
-        ngx_quic_cancelable_stream(c);
+/*
+ * With no more room than what came needs: an idle session keeps its CONNECT
+ * and the QPACK streams.
+ */
 
-    } else {
-        hc = ngx_http_quic_get_connection(c);
-        cscf = ngx_http_get_module_srv_conf(hc->conf_ctx,
-                                            ngx_http_core_module);
+static ngx_http_wt_glue_peek_t *
+ngx_http_wt_glue_peek_create(ngx_connection_t *c, u_char *data, size_t len)
+{
+    size_t                    size;
+    ngx_buf_t                *b;
+    ngx_http_wt_glue_peek_t  *peek;
 
-        ngx_add_timer(rev, cscf->client_header_timeout);
+    size = ngx_max(len, NGX_HTTP_WT_GLUE_PEEK_MIN);
+
+    peek = ngx_palloc(c->pool, sizeof(ngx_http_wt_glue_peek_t) + size);
+    if (peek == NULL) {
+        return NULL;
     }
 
-    if (rev->ready) {
-        rev->handler(rev);
-    }
+    ngx_memzero(peek, sizeof(ngx_http_wt_glue_peek_t));
+
+    b = &peek->buf;
+
+    b->start = (u_char *) peek + sizeof(ngx_http_wt_glue_peek_t);
+    b->pos = b->start;
+    b->last = ngx_cpymem(b->start, data, len);
+    b->end = b->start + size;
+
+    return peek;
 }
 
 
@@ -181,8 +186,10 @@ ngx_http_wt_glue_peek_handler(ngx_event_t *rev)
                     ngx_http_wt_glue_peek_cancel(c, peek);
                     ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_REQUEST_CANCELLED,
                                          1);
+                    return;
                 }
 
+                ngx_http_wt_glue_peek_wait(c);
                 return;
             }
 
@@ -192,6 +199,7 @@ ngx_http_wt_glue_peek_handler(ngx_event_t *rev)
         n = c->recv(c, b->last, b->end - b->last);
 
         if (n == NGX_AGAIN) {
+            ngx_http_wt_glue_peek_wait(c);
             return;
         }
 
@@ -211,6 +219,25 @@ ngx_http_wt_glue_peek_handler(ngx_event_t *rev)
 
         b->last += n;
     }
+}
+
+
+/* most streams tell at once what they are, and need no timer */
+
+static void
+ngx_http_wt_glue_peek_wait(ngx_connection_t *c)
+{
+    ngx_http_connection_t     *hc;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    if ((c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL) || c->read->timer_set) {
+        return;
+    }
+
+    hc = ngx_http_quic_get_connection(c);
+    cscf = ngx_http_get_module_srv_conf(hc->conf_ctx, ngx_http_core_module);
+
+    ngx_add_timer(c->read, cscf->client_header_timeout);
 }
 
 
@@ -242,14 +269,13 @@ ngx_http_wt_glue_peek_bidi(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek)
     }
 
     if (type == peek->gc->pub.params->bidi_type) {
-        ngx_http_wt_glue_take(c, peek, p);
+        ngx_http_wt_glue_take(c, peek->gc, p, peek->buf.last);
         return NGX_DONE;
     }
 
     if (type == NGX_HTTP_V3_FRAME_HEADERS) {
 
-        rc = ngx_http_wt_glue_connect_rewrite(c, peek->gc, &peek->buf,
-                                              &peek->section);
+        rc = ngx_http_wt_glue_connect_rewrite(c, peek);
 
         if (rc != NGX_OK) {
             return rc;
@@ -275,7 +301,7 @@ ngx_http_wt_glue_peek_uni(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek)
     }
 
     if (type == peek->gc->pub.params->uni_type) {
-        ngx_http_wt_glue_take(c, peek, p);
+        ngx_http_wt_glue_take(c, peek->gc, p, peek->buf.last);
         return NGX_DONE;
     }
 
@@ -327,28 +353,50 @@ ngx_http_wt_glue_peek_eof(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek)
 }
 
 
+/* the bytes behind the stream's type are copied */
+
+static void
+ngx_http_wt_glue_take(ngx_connection_t *c, ngx_http_wt_glue_conn_t *gc,
+    u_char *p, u_char *last)
+{
+    ngx_http_wt_qstream_t  *qs;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    qs = ngx_http_wt_glue_create_stream(c, gc);
+
+    if (qs && p != last) {
+        qs->pos = ngx_pnalloc(c->pool, last - p);
+
+        if (qs->pos) {
+            qs->last = ngx_cpymem(qs->pos, p, last - p);
+        }
+    }
+
+    if (qs == NULL || (qs->pos == NULL && p != last)) {
+        ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_INTERNAL_ERROR, 1);
+        return;
+    }
+
+    ngx_http_wt_glue_ops->stream(qs);
+}
+
+
 static void
 ngx_http_wt_glue_pass_request(ngx_connection_t *c,
     ngx_http_wt_glue_peek_t *peek)
 {
-    ngx_uint_t                  freed, requests;
-    ngx_msec_t                  start_time;
-    ngx_connection_t           *pc;
-    ngx_pool_cleanup_t         *cln;
-    ngx_http_connection_t      *hc;
-    ngx_quic_connection_t      *qc;
-    ngx_http_wt_glue_conn_t    *gc;
-    ngx_http_core_loc_conf_t   *clcf;
+    ngx_uint_t                 requests;
+    ngx_msec_t                 start_time;
+    ngx_http_connection_t     *hc;
+    ngx_quic_connection_t     *qc;
+    ngx_http_wt_glue_conn_t   *gc;
+    ngx_http_core_loc_conf_t  *clcf;
 
     gc = peek->gc;
-    pc = gc->pub.connection;
-    qc = ngx_quic_get_connection(pc);
-
-    cln = ngx_http_wt_glue_watch(c->pool, &freed);
-    if (cln == NULL) {
-        ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_INTERNAL_ERROR, 1);
-        return;
-    }
+    qc = ngx_quic_get_connection(gc->pub.connection);
 
     /*
      * nginx takes the stream id for the number of requests, and every session
@@ -369,14 +417,11 @@ ngx_http_wt_glue_pass_request(ngx_connection_t *c,
         c->start_time = ngx_current_msec;
     }
 
-    ngx_http_wt_glue_replay(c, peek);
-
-    clcf->keepalive_requests = requests;
-
-    if (!freed) {
-        cln->handler = NULL;
+    if (ngx_http_wt_glue_pass(c, peek) == NGX_OK) {
         c->start_time = start_time;
     }
+
+    clcf->keepalive_requests = requests;
 
     /*
      * A graceful shutdown makes nginx ignore new streams, those of live
@@ -396,15 +441,7 @@ static void
 ngx_http_wt_glue_pass_uni(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek,
     ngx_uint_t control)
 {
-    uint64_t             id;
-    ngx_uint_t           freed;
-    ngx_pool_cleanup_t  *cln;
-
-    cln = ngx_http_wt_glue_watch(c->pool, &freed);
-    if (cln == NULL) {
-        ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_INTERNAL_ERROR, 1);
-        return;
-    }
+    uint64_t  id;
 
     /*
      * nginx knows three unidirectional streams, those with the three lowest
@@ -418,13 +455,9 @@ ngx_http_wt_glue_pass_uni(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek,
                         | NGX_QUIC_STREAM_UNIDIRECTIONAL);
     c->read->ready = 0;
 
-    ngx_http_wt_glue_replay(c, peek);
-
-    if (freed) {
+    if (ngx_http_wt_glue_pass(c, peek) != NGX_OK) {
         return;
     }
-
-    cln->handler = NULL;
 
     c->quic->id = id;
     c->read->ready = 1;
@@ -437,81 +470,109 @@ ngx_http_wt_glue_pass_uni(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek,
 }
 
 
-static void
-ngx_http_wt_glue_replay(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek)
+/* NGX_OK, or NGX_DONE if the stream is gone */
+
+static ngx_int_t
+ngx_http_wt_glue_pass(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek)
 {
-    ngx_pool_cleanup_t         *cln;
-    ngx_http_wt_glue_replay_t  *replay;
+    ngx_uint_t           freed;
+    ngx_pool_cleanup_t  *cln;
 
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
     }
 
-    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_http_wt_glue_replay_t));
+    cln = ngx_pool_cleanup_add(c->pool, 0);
     if (cln == NULL) {
         ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_INTERNAL_ERROR, 1);
-        return;
+        return NGX_DONE;
     }
 
-    /* this cleanup does nothing, but leads from the connection to the bytes */
+    cln->handler = ngx_http_wt_glue_peek_cleanup;
+    cln->data = peek;
 
-    cln->handler = ngx_http_wt_glue_replay_cleanup;
+    freed = 0;
 
-    replay = cln->data;
-    ngx_memzero(replay, sizeof(ngx_http_wt_glue_replay_t));
-
-    replay->gc = peek->gc;
-    replay->recv = c->recv;
-    replay->pos = peek->buf.pos;
-    replay->last = peek->buf.last;
+    peek->freed = &freed;
+    peek->recv = c->recv;
 
     c->recv = ngx_http_wt_glue_replay_recv;
     c->data = NULL;
 
     if (!(c->quic->id & NGX_QUIC_STREAM_UNIDIRECTIONAL)) {
         c->read->ready = 1;
-        replay->frames = 1;
+        peek->frames = 1;
     }
 
     peek->handler(c);
+
+    if (freed) {
+        return NGX_DONE;
+    }
+
+    peek->freed = NULL;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_wt_glue_peek_cleanup(void *data)
+{
+    ngx_http_wt_glue_peek_t *peek = data;
+
+    if (peek->freed) {
+        *peek->freed = 1;
+    }
+}
+
+
+/* the cleanup also leads from a stream that is nginx's to what is ours */
+
+ngx_http_wt_glue_peek_t *
+ngx_http_wt_glue_get_peek(ngx_connection_t *c)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = c->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_wt_glue_peek_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
 }
 
 
 static ssize_t
 ngx_http_wt_glue_replay_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
-    ssize_t                     n;
-    ngx_pool_cleanup_t         *cln;
-    ngx_http_wt_glue_replay_t  *replay;
+    ssize_t                   n;
+    ngx_buf_t                *b;
+    ngx_http_wt_glue_peek_t  *peek;
 
-    for (cln = c->pool->cleanup;
-         cln->handler != ngx_http_wt_glue_replay_cleanup;
-         cln = cln->next)
-    { /* void */ }
+    peek = ngx_http_wt_glue_get_peek(c);
+    b = &peek->buf;
 
-    replay = cln->data;
-
-    n = ngx_min(size, (size_t) (replay->last - replay->pos));
+    n = ngx_min(size, (size_t) (b->last - b->pos));
 
     if (n == 0) {
-        n = replay->recv(c, buf, size);
+        n = peek->recv(c, buf, size);
 
         if (n <= 0) {
             return n;
         }
 
     } else {
-        ngx_memcpy(buf, replay->pos, n);
-        replay->pos += n;
+        ngx_memcpy(buf, b->pos, n);
+        b->pos += n;
     }
 
-    if (replay->frames) {
-        ngx_http_wt_glue_replay_frames(c, replay, buf, buf + n);
+    if (peek->frames) {
+        ngx_http_wt_glue_replay_frames(c, peek, buf, buf + n);
 
-    } else if (replay->pos == replay->last
-               && c->recv == ngx_http_wt_glue_replay_recv)
-    {
-        c->recv = replay->recv;
+    } else if (b->pos == b->last && c->recv == ngx_http_wt_glue_replay_recv) {
+        c->recv = peek->recv;
     }
 
     return n;
@@ -526,73 +587,44 @@ ngx_http_wt_glue_replay_recv(ngx_connection_t *c, u_char *buf, size_t size)
 
 static void
 ngx_http_wt_glue_replay_frames(ngx_connection_t *c,
-    ngx_http_wt_glue_replay_t *replay, u_char *p, u_char *last)
+    ngx_http_wt_glue_peek_t *peek, u_char *p, u_char *last)
 {
     uint64_t  value;
 
     while (p != last) {
 
-        if (replay->skip) {
-            value = ngx_min(replay->skip, (uint64_t) (last - p));
-            replay->skip -= value;
+        if (peek->skip) {
+            value = ngx_min(peek->skip, (uint64_t) (last - p));
+            peek->skip -= value;
             p += value;
             continue;
         }
 
-        replay->vbuf[replay->vlen++] = *p++;
+        peek->vbuf[peek->vlen++] = *p++;
 
-        if (ngx_http_wt_glue_varint(replay->vbuf, replay->vbuf + replay->vlen,
+        if (ngx_http_wt_glue_varint(peek->vbuf, peek->vbuf + peek->vlen,
                                     &value)
             == NULL)
         {
             continue;
         }
 
-        replay->vlen = 0;
+        peek->vlen = 0;
 
-        if (replay->length) {
-            replay->length = 0;
-            replay->skip = value;
+        if (peek->length) {
+            peek->length = 0;
+            peek->skip = value;
             continue;
         }
 
-        if (value == replay->gc->pub.params->bidi_type) {
-            ngx_http_wt_glue_conn_close(&replay->gc->pub,
+        if (value == peek->gc->pub.params->bidi_type) {
+            ngx_http_wt_glue_conn_close(&peek->gc->pub,
                                         NGX_HTTP_V3_ERR_FRAME_ERROR,
                                         "webtransport stream in a request");
-            c->recv = replay->recv;
+            c->recv = peek->recv;
             return;
         }
 
-        replay->length = 1;
+        peek->length = 1;
     }
-}
-
-
-static void
-ngx_http_wt_glue_replay_cleanup(void *data)
-{
-}
-
-
-static void
-ngx_http_wt_glue_take(ngx_connection_t *c, ngx_http_wt_glue_peek_t *peek,
-    u_char *pos)
-{
-    ngx_http_wt_qstream_t  *qs;
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
-    }
-
-    qs = ngx_http_wt_glue_create_stream(c, peek->gc);
-    if (qs == NULL) {
-        ngx_http_wt_glue_end(c, NGX_HTTP_V3_ERR_INTERNAL_ERROR, 1);
-        return;
-    }
-
-    qs->pos = pos;
-    qs->last = peek->buf.last;
-
-    ngx_http_wt_glue_ops->stream(qs);
 }

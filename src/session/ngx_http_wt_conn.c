@@ -33,6 +33,7 @@ static void ngx_http_wt_conn_streams(ngx_http_wt_qconn_t *qconn);
 static ngx_uint_t ngx_http_wt_conn_busy(ngx_http_wt_qconn_t *qconn);
 static ngx_http_wt_session_t *ngx_http_wt_conn_find(ngx_http_wt_conn_t *wc,
     uint64_t id);
+static void ngx_http_wt_conn_add_closed(ngx_http_wt_conn_t *wc, uint64_t id);
 static ngx_uint_t ngx_http_wt_conn_was_closed(ngx_http_wt_conn_t *wc,
     uint64_t id);
 static void ngx_http_wt_conn_hold(ngx_http_wt_conn_t *wc,
@@ -300,7 +301,7 @@ ngx_http_wt_conn_remove(ngx_http_wt_conn_t *wc, ngx_http_wt_session_t *s)
     ngx_queue_remove(&s->queue);
     wc->nsessions--;
 
-    wc->closed[wc->nclosed++ % NGX_HTTP_WT_CLOSED_SESSIONS] = s->connect_id;
+    ngx_http_wt_conn_add_closed(wc, s->connect_id);
 
     for (q = ngx_queue_head(&wc->early);
          q != ngx_queue_sentinel(&wc->early);
@@ -344,6 +345,25 @@ ngx_http_wt_conn_find(ngx_http_wt_conn_t *wc, uint64_t id)
     }
 
     return NULL;
+}
+
+
+static void
+ngx_http_wt_conn_add_closed(ngx_http_wt_conn_t *wc, uint64_t id)
+{
+    if (wc->closed == NULL) {
+
+        /* without memory, streams of the session are held, and time out */
+
+        wc->closed = ngx_palloc(wc->qconn->connection->pool,
+                                NGX_HTTP_WT_CLOSED_SESSIONS
+                                * sizeof(uint64_t));
+        if (wc->closed == NULL) {
+            return;
+        }
+    }
+
+    wc->closed[wc->nclosed++ % NGX_HTTP_WT_CLOSED_SESSIONS] = id;
 }
 
 

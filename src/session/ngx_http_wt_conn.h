@@ -33,8 +33,8 @@ struct ngx_http_wt_conn_s {
     ngx_http_wt_datagram_queue_t
                               datagrams;
 
-    /* connect ids of sessions that have ended, a ring */
-    uint64_t                  closed[NGX_HTTP_WT_CLOSED_SESSIONS];
+    /* connect ids of sessions that have ended, a ring; NULL before */
+    uint64_t                 *closed;
     ngx_uint_t                nclosed;
 
     /* the session whose turn it is to send a datagram */
