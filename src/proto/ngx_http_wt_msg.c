@@ -10,6 +10,7 @@
 #include <pb_encode.h>
 #include <ngx_http_wt_utf8.h>
 #include <ngx_http_wt_msg.h>
+#include <ngx_http_wt_msg_hot.h>
 
 
 /*
@@ -37,6 +38,8 @@ typedef struct {
 } ngx_http_wt_msg_parse_t;
 
 
+static ngx_int_t ngx_http_wt_msg_parse_part(u_char *p, u_char *last,
+    ngx_http_wt_msg_parse_t *parse, const char **err);
 static bool ngx_http_wt_pb_read(pb_istream_t *stream, pb_byte_t *buf,
     size_t n);
 static bool ngx_http_wt_pb_decode_str(pb_istream_t *stream,
@@ -57,31 +60,64 @@ ngx_int_t
 ngx_http_wt_msg_parse_commands(u_char *buf, size_t len,
     ngx_http_wt_command_pt handler, void *data, const char **err)
 {
-    pb_istream_t                 stream;
-    ngx_http_wt_msg_parse_t      parse;
-    ngx_http_wt_pb_CommandBatch  batch;
+    u_char                   *p, *end, *last;
+    ngx_int_t                 rc;
+    ngx_http_wt_command_t     cmd;
+    ngx_http_wt_msg_parse_t   parse;
 
-    /* a callback of our own is how others know that its data are in "buf" */
-
-    ngx_memzero(&stream, sizeof(pb_istream_t));
-    stream.callback = ngx_http_wt_pb_read;
-    stream.state = buf;
-    stream.bytes_left = len;
+    *err = NULL;
 
     parse.handler = handler;
     parse.data = data;
-    parse.rc = NGX_OK;
 
-    batch.commands = &parse;
+    last = buf + len;
 
-    *err = NULL;
+    for (p = buf; p != last; p = end) {
+
+        end = last;
+
+        if (ngx_http_wt_msg_hot_command(p, &end, &cmd) == NGX_OK) {
+            rc = handler(data, &cmd);
+
+        } else {
+            rc = ngx_http_wt_msg_parse_part(p, end, &parse, err);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* some fields of a CommandBatch; such parts in a row make a whole */
+
+static ngx_int_t
+ngx_http_wt_msg_parse_part(u_char *p, u_char *last,
+    ngx_http_wt_msg_parse_t *parse, const char **err)
+{
+    pb_istream_t                 stream;
+    ngx_http_wt_pb_CommandBatch  batch;
+
+    /* a callback of our own is how others know that its data are in memory */
+
+    ngx_memzero(&stream, sizeof(pb_istream_t));
+    stream.callback = ngx_http_wt_pb_read;
+    stream.state = p;
+    stream.bytes_left = last - p;
+
+    parse->rc = NGX_OK;
+
+    batch.commands = parse;
 
     if (pb_decode(&stream, &ngx_http_wt_pb_CommandBatch_msg, &batch)) {
         return NGX_OK;
     }
 
-    if (parse.rc != NGX_OK) {
-        return parse.rc;
+    if (parse->rc != NGX_OK) {
+        return parse->rc;
     }
 
     *err = stream.errmsg ? stream.errmsg : "wrong wire type";

@@ -42,6 +42,24 @@ static const char  *commands[] = {
 };
 
 
+/* what nanopb is spared, and what stands between */
+
+static const char  *hot[] = {
+    "1a{ 22{ 0805 12{68656c6c6f} 1801 2002 } }",
+    "1a{ 0807 22{ 08c0808080808080807f 12{} } }",
+    "1a{ 08ac02 3a{ 0a{6461} 10e807 } }",
+    "1a{ 3a{ 0a{61} 108080808010 } }",
+    "1a{ 3a{} } 1a{ 22{} }",
+    "1a{ 3a{ 0a{646174} } 3a{ 1001 } }",
+    "1a8500 3a830a0161",
+    "1a{ 22{ 0804 12{61} 12{62} 1800 1801 0808 } 0801 }",
+    "1a{ 22{ 0804 30e807 } } 1a{ 22{ 0804 2080808080f0ffffffff01 } }",
+    "1a{ 42{ 0808 10808004 } }",
+    "0a{73} 1009",
+    "1a{ 5a{ 08efac } }"
+};
+
+
 static uint64_t         seed;
 static u_char           input[4096];
 static size_t           input_len;
@@ -221,6 +239,36 @@ commands_do_not_depend_on_what_follows(void)
 }
 
 
+/* a field in front that is unknown leaves the rest of the batch to nanopb */
+
+static void
+hot_commands_are_what_nanopb_makes_of_them(void)
+{
+    ngx_int_t      rc;
+    ngx_uint_t     i;
+
+    static u_char  behind[3 + sizeof(input)] = { 0xf8, 0x01, 0x01 };
+
+    seed = 0x38b34ae5;
+
+    for (i = 0; i < ROUNDS && !test_failed; i++) {
+
+        make_input(hot, sizeof(hot) / sizeof(hot[0]));
+
+        rc = test_parse(&full, input, input_len, 0);
+
+        memcpy(behind + 3, input, input_len);
+
+        check(test_parse(&part, behind, 3 + input_len, 0) == rc);
+        check_str(full.log, part.log);
+
+        if (test_failed) {
+            report(i);
+        }
+    }
+}
+
+
 static void
 noise_is_harmless(void)
 {
@@ -255,6 +303,7 @@ noise_is_harmless(void)
 static test_t  tests[] = {
     test(capsules_do_not_depend_on_the_split),
     test(commands_do_not_depend_on_what_follows),
+    test(hot_commands_are_what_nanopb_makes_of_them),
     test(noise_is_harmless)
 };
 

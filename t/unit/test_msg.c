@@ -7,6 +7,7 @@
 
 
 #include "test_msg.h"
+#include <ngx_http_wt_msg_hot.h>
 
 
 static test_commands_t  commands;
@@ -763,7 +764,101 @@ writes_limits(void)
 }
 
 
+/* hot commands */
+
+
+/*
+ * Returns what a command of the length "len" is for the hot path, and checks
+ * what is left for nanopb, or behind it.
+ */
+
+static ngx_int_t
+hot(const char *hex, size_t len, ngx_http_wt_command_t *cmd)
+{
+    u_char               *end;
+    ngx_int_t             rc;
+    static test_bytes_t   b;
+
+    free(b.data);
+
+    b = test_bytes(hex);
+    end = b.data + b.len;
+
+    rc = ngx_http_wt_msg_hot_command(b.data, &end, cmd);
+
+    check(end == b.data + len);
+
+    return rc;
+}
+
+
+static void
+hot_commands_do_without_nanopb(void)
+{
+    ngx_http_wt_command_t  cmd;
+
+    /* another one follows */
+
+    check(hot("1a{ 0807 22{ 0805 12{6869} 1801 2002 } } 1a00", 16, &cmd)
+          == NGX_OK);
+    check(cmd.id == 7);
+    check(cmd.which_kind == NGX_HTTP_WT_CMD_DATA);
+    check(cmd.kind.data.stream_id == 5);
+    check(cmd.kind.data.data.len == 2);
+    check(memcmp(cmd.kind.data.data.data, "hi", 2) == 0);
+    check(cmd.kind.data.fin);
+    check(cmd.kind.data.open == NGX_HTTP_WT_OPEN_UNI);
+    check(cmd.kind.data.priority == 0);
+    check(cmd.kind.data.ttl_ms == 0);
+    check(cmd.kind.data.ttl_code == 0);
+
+    check(hot("1a{ 3a{ 0a{68} 10ac02 } }", 10, &cmd) == NGX_OK);
+    check(cmd.id == 0);
+    check(cmd.which_kind == NGX_HTTP_WT_CMD_DATAGRAM);
+    check(cmd.kind.datagram.data.len == 1);
+    check(cmd.kind.datagram.ttl_ms == 300);
+
+    check(hot("1a{ 3a{} }", 4, &cmd) == NGX_OK);
+    check(cmd.kind.datagram.data.len == 0);
+    check(cmd.kind.datagram.ttl_ms == 0);
+}
+
+
+static void
+nanopb_gets_other_commands_one_by_one(void)
+{
+    ngx_http_wt_command_t  cmd;
+
+    /* another kind, none, a reserved and an unknown field, another order */
+
+    check(hot("1a{ 42{ 0808 1001 } } 1a00", 8, &cmd) == NGX_DECLINED);
+    check(hot("1a{ 0807 } 1a00", 4, &cmd) == NGX_DECLINED);
+    check(hot("1a{ 22{ 0804 2803 } } 1a00", 8, &cmd) == NGX_DECLINED);
+    check(hot("1a{ 3a{ 1801 } } 1a00", 6, &cmd) == NGX_DECLINED);
+    check(hot("1a{ 3a{ 0a{61} } 0807 } 1a00", 9, &cmd) == NGX_DECLINED);
+
+    /* values and lengths that are out of range */
+
+    check(hot("1a{ 3a{ 108080808010 } } 1a00", 10, &cmd) == NGX_DECLINED);
+    check(hot("1a{ 3a{ 0a0261 } } 1a00", 7, &cmd) == NGX_DECLINED);
+}
+
+
+static void
+nanopb_gets_all_that_is_no_command(void)
+{
+    ngx_http_wt_command_t  cmd;
+
+    check(hot("0a0173 1a{ 3a{} }", 7, &cmd) == NGX_DECLINED);
+    check(hot("1a05 3a00", 4, &cmd) == NGX_DECLINED);
+    check(hot("1a80", 2, &cmd) == NGX_DECLINED);
+}
+
+
 static test_t  tests[] = {
+    test(hot_commands_do_without_nanopb),
+    test(nanopb_gets_other_commands_one_by_one),
+    test(nanopb_gets_all_that_is_no_command),
     test(parses_accept),
     test(parses_reject),
     test(parses_data),
