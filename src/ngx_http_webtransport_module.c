@@ -17,6 +17,9 @@
 #define NGX_HTTP_WT_MAX_STREAMS        65535
 #define NGX_HTTP_WT_MAX_DATAGRAM_SIZE  65535
 
+/* more packets at once would keep everybody else waiting */
+#define NGX_HTTP_WT_MAX_BATCH          1024
+
 
 static ngx_int_t ngx_http_wt_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_wt_postconfiguration(ngx_conf_t *cf);
@@ -24,12 +27,16 @@ static ngx_int_t ngx_http_wt_init_server(ngx_conf_t *cf,
     ngx_http_wt_srv_conf_t *wscf);
 static ngx_http_wt_glue_params_t *ngx_http_wt_negotiate(
     ngx_http_conf_ctx_t *ctx);
+static void *ngx_http_wt_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_wt_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_wt_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_http_wt_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static void *ngx_http_wt_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static char *ngx_http_wt_receive_batch(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_wt_max_streams(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_wt_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -106,6 +113,13 @@ static ngx_command_t  ngx_http_wt_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
       offsetof(ngx_http_wt_srv_conf_t, enable),
+      NULL },
+
+    { ngx_string("webtransport_receive_batch"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_wt_receive_batch,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("webtransport_max_streams"),
@@ -389,8 +403,8 @@ static ngx_http_module_t  ngx_http_webtransport_module_ctx = {
     ngx_http_wt_preconfiguration,          /* preconfiguration */
     ngx_http_wt_postconfiguration,         /* postconfiguration */
 
-    NULL,                                  /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_wt_create_main_conf,          /* create main configuration */
+    ngx_http_wt_init_main_conf,            /* init main configuration */
 
     ngx_http_wt_create_srv_conf,           /* create server configuration */
     ngx_http_wt_merge_srv_conf,            /* merge server configuration */
@@ -407,7 +421,7 @@ ngx_module_t  ngx_http_webtransport_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     ngx_http_wt_glue_init_module,          /* init module */
-    NULL,                                  /* init process */
+    ngx_http_wt_glue_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -428,10 +442,13 @@ ngx_http_wt_postconfiguration(ngx_conf_t *cf)
 {
     ngx_uint_t                   i, on;
     ngx_http_wt_srv_conf_t      *wscf;
+    ngx_http_wt_main_conf_t     *wmcf;
     ngx_http_core_srv_conf_t   **cscfp;
     ngx_http_core_main_conf_t   *cmcf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    wmcf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_webtransport_module);
 
     on = 0;
     cscfp = cmcf->servers.elts;
@@ -450,7 +467,8 @@ ngx_http_wt_postconfiguration(ngx_conf_t *cf)
 
     ngx_http_wt_conn_negotiate = ngx_http_wt_negotiate;
 
-    if (ngx_http_wt_glue_postconfiguration(cf, on, &ngx_http_wt_conn_ops)
+    if (ngx_http_wt_glue_postconfiguration(cf, on, &ngx_http_wt_conn_ops,
+                                           &wmcf->receive)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -512,6 +530,35 @@ ngx_http_wt_negotiate(ngx_http_conf_ctx_t *ctx)
     wscf = ctx->srv_conf[ngx_http_webtransport_module.ctx_index];
 
     return wscf->enable ? &wscf->params : NULL;
+}
+
+
+static void *
+ngx_http_wt_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_wt_main_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_wt_main_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->receive.batch = NGX_CONF_UNSET_UINT;
+    conf->receive.gro = NGX_CONF_UNSET_UINT;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_wt_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_wt_main_conf_t *wmcf = conf;
+
+    ngx_conf_init_uint_value(wmcf->receive.batch, 32);
+    ngx_conf_init_uint_value(wmcf->receive.gro, 1);
+
+    return NGX_CONF_OK;
 }
 
 
@@ -662,6 +709,61 @@ ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                           : "webtransport_pass");
             return NGX_CONF_ERROR;
         }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_wt_receive_batch(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_wt_main_conf_t *wmcf = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (wmcf->receive.batch != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_wt_str_is(&value[1], "off")) {
+        wmcf->receive.batch = 0;
+
+        return (cf->args->nelts == 2) ? NGX_CONF_OK
+                                      : "has a parameter that \"off\" excludes";
+    }
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n < 1 || n > NGX_HTTP_WT_MAX_BATCH) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of packets \"%V\" in \"%V\", it "
+                           "must be \"off\" or between 1 and %d",
+                           &value[1], &cmd->name, NGX_HTTP_WT_MAX_BATCH);
+        return NGX_CONF_ERROR;
+    }
+
+    wmcf->receive.batch = n;
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_http_wt_str_is(&value[2], "gro=on")) {
+        wmcf->receive.gro = 1;
+
+    } else if (ngx_http_wt_str_is(&value[2], "gro=off")) {
+        wmcf->receive.gro = 0;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"%V\", it must be "
+                           "\"gro=on\" or \"gro=off\"",
+                           &value[2], &cmd->name);
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

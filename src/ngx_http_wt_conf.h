@@ -18,6 +18,11 @@
 
 
 typedef struct {
+    ngx_http_wt_glue_receive_t  receive;
+} ngx_http_wt_main_conf_t;
+
+
+typedef struct {
     ngx_flag_t                  enable;
     ngx_uint_t                  max_streams_bidi;
     ngx_uint_t                  max_streams_uni;

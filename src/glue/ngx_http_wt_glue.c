@@ -25,6 +25,8 @@ const ngx_http_wt_glue_ops_t  *ngx_http_wt_glue_ops;
 /* the connection whose first datagram is being handled */
 ngx_connection_t  *ngx_http_wt_glue_starting;
 
+ngx_uint_t  ngx_http_wt_glue_datagrams;
+
 /* of the newest cycle; an old worker process has its own copy */
 static ngx_array_t  *ngx_http_wt_glue_listenings;
 static ngx_uint_t    ngx_http_wt_glue_on;
@@ -32,7 +34,8 @@ static ngx_uint_t    ngx_http_wt_glue_on;
 
 ngx_int_t
 ngx_http_wt_glue_postconfiguration(ngx_conf_t *cf, ngx_uint_t on,
-    const ngx_http_wt_glue_ops_t *ops)
+    const ngx_http_wt_glue_ops_t *ops,
+    const ngx_http_wt_glue_receive_t *receive)
 {
     ngx_uint_t                   i;
     ngx_http_ssl_srv_conf_t     *sscf;
@@ -43,6 +46,10 @@ ngx_http_wt_glue_postconfiguration(ngx_conf_t *cf, ngx_uint_t on,
     ngx_http_wt_glue_on = on;
 
     if (ngx_http_wt_glue_check_nginx(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_wt_glue_receive_postconfiguration(cf, receive) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -113,6 +120,10 @@ ngx_http_wt_glue_init_module(ngx_cycle_t *cycle)
     ngx_http_wt_glue_listening_t  *gl;
 
     ngx_http_wt_glue_listenings = NULL;
+
+    if (ngx_http_wt_glue_receive_init_module(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     if (!ngx_http_wt_glue_on) {
         return NGX_OK;

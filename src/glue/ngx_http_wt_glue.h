@@ -41,6 +41,14 @@ typedef struct {
 } ngx_http_wt_glue_params_t;
 
 
+/* how packets are received, on all addresses with WebTransport */
+
+typedef struct {
+    ngx_uint_t                batch;         /* packets at once, 0: nginx's */
+    ngx_uint_t                gro;           /* UDP_GRO */
+} ngx_http_wt_glue_receive_t;
+
+
 /*
  * A QUIC connection whose server has WebTransport on.  Allocated from the
  * connection's pool, and gone with it.  Read only for upper layers, except
@@ -157,10 +165,14 @@ typedef struct {
  * but the check.  Logs and returns NGX_ERROR when nginx does not match.
  */
 ngx_int_t ngx_http_wt_glue_postconfiguration(ngx_conf_t *cf, ngx_uint_t on,
-    const ngx_http_wt_glue_ops_t *ops);
+    const ngx_http_wt_glue_ops_t *ops,
+    const ngx_http_wt_glue_receive_t *receive);
 
 /* Wraps the handlers of QUIC listening sockets; called for every cycle. */
 ngx_int_t ngx_http_wt_glue_init_module(ngx_cycle_t *cycle);
+
+/* Replaces the read handlers of QUIC listening sockets. */
+ngx_int_t ngx_http_wt_glue_init_process(ngx_cycle_t *cycle);
 
 /* The extended CONNECT behind a request, or NULL for any other request. */
 ngx_http_wt_glue_connect_t *ngx_http_wt_glue_get_connect(

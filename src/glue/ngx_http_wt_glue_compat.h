@@ -83,6 +83,23 @@
 #endif
 
 
+/*
+ * Several packets at once, with Linux's recvmmsg() and UDP_GRO.  What nginx
+ * does with a packet has not changed from 1.26.2 to 1.31: the tree of
+ * connection ids, qc->key_update and qc->close as events.
+ */
+
+#if (NGX_LINUX)
+#define NGX_HTTP_WT_HAVE_RECEIVE  1
+#ifndef UDP_GRO
+#define UDP_GRO  104
+#endif
+#if (NGX_QUIC_BPF)
+extern ngx_module_t  ngx_quic_bpf_module;
+#endif
+#endif
+
+
 /* BoringSSL's AEAD contexts seal and open, OpenSSL's have a direction */
 
 #ifdef OPENSSL_IS_BORINGSSL

@@ -146,6 +146,9 @@ typedef struct {
 extern const ngx_http_wt_glue_ops_t  *ngx_http_wt_glue_ops;
 extern ngx_connection_t  *ngx_http_wt_glue_starting;
 
+/* DATAGRAM frames that the upper layer got in this turn of the receive loop */
+extern ngx_uint_t  ngx_http_wt_glue_datagrams;
+
 
 /* the glue's side of a QUIC connection, NULL if WebTransport is off there */
 ngx_http_wt_glue_conn_t *ngx_http_wt_glue_get_conn(ngx_connection_t *c);
@@ -163,6 +166,11 @@ ngx_int_t ngx_http_wt_glue_h3_init(ngx_connection_t *c);
 /* negotiation, called once the server is known */
 int ngx_http_wt_glue_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg);
 void ngx_http_wt_glue_peer_params(ngx_http_wt_glue_conn_t *gc);
+
+/* the receive loop: its part of the functions in ngx_http_wt_glue.h */
+ngx_int_t ngx_http_wt_glue_receive_postconfiguration(ngx_conf_t *cf,
+    const ngx_http_wt_glue_receive_t *conf);
+ngx_int_t ngx_http_wt_glue_receive_init_module(ngx_cycle_t *cycle);
 
 /* read event handler of QUIC connections with WebTransport */
 void ngx_http_wt_glue_tap_install(ngx_http_wt_glue_conn_t *gc);

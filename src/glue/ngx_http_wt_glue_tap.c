@@ -415,6 +415,8 @@ ngx_http_wt_glue_deliver(ngx_http_wt_glue_conn_t *gc, u_char *start,
         return;
     }
 
+    ngx_http_wt_glue_datagrams++;
+
     rc = ngx_http_wt_glue_ops->datagram(&gc->pub, data, last - data);
 
     if (rc == NGX_OK) {
