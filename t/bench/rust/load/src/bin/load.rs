@@ -1,0 +1,34 @@
+//! The load generator: see options::USAGE, or "load" without arguments.
+
+use load::meter::Meter;
+use load::options::Options;
+use load::{cases, fail, Result};
+use tokio::runtime::{self, LocalOptions};
+
+fn main() {
+    if let Err(error) = Options::parse(std::env::args().skip(1)).and_then(run) {
+        fail(error);
+    }
+}
+
+fn run(options: Options) -> Result<()> {
+    // One thread: the client has one core, and the server the other.  Tasks
+    // of ours and of quinn are in one queue, which pass() relies on.
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+
+    runtime.block_on(async {
+        let meter = Meter::new(&options);
+
+        match options.case.as_str() {
+            "datagram" => cases::datagram::run(&options, &meter).await?,
+            "bidi" => cases::bidi::run(&options, &meter).await?,
+            "bulk" => cases::bulk::run(&options, &meter).await?,
+            case => return Err(format!("unknown case {case}").into()),
+        }
+
+        println!("{}", meter.report()?);
+        Ok(())
+    })
+}

@@ -1,0 +1,24 @@
+//! What the programs of the benchmark share: a small WebTransport client over
+//! quinn, the pattern that all data follow, and the measuring.
+
+pub mod cases;
+pub mod h3;
+pub mod meter;
+pub mod options;
+pub mod pace;
+pub mod pattern;
+pub mod qpack;
+pub mod quic;
+pub mod reader;
+pub mod session;
+pub mod varint;
+pub mod window;
+
+pub type Error = Box<dyn std::error::Error>;
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The end of the program: nothing that was measured so far is worth anything.
+pub fn fail(error: impl std::fmt::Display) -> ! {
+    eprintln!("load: {error}");
+    std::process::exit(1)
+}
