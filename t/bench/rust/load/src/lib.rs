@@ -2,6 +2,7 @@
 //! quinn, the pattern that all data follow, and the measuring.
 
 pub mod cases;
+pub mod floor;
 pub mod h3;
 pub mod meter;
 pub mod options;
@@ -11,6 +12,7 @@ pub mod qpack;
 pub mod quic;
 pub mod reader;
 pub mod session;
+pub mod udp;
 pub mod varint;
 pub mod window;
 
@@ -19,6 +21,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The end of the program: nothing that was measured so far is worth anything.
 pub fn fail(error: impl std::fmt::Display) -> ! {
-    eprintln!("load: {error}");
+    let name = std::env::args().next().unwrap_or_default();
+    let name = name.rsplit('/').next().unwrap_or("load");
+    eprintln!("{name}: {error}");
     std::process::exit(1)
 }

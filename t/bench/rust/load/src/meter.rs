@@ -98,9 +98,9 @@ impl Meter {
         }
     }
 
-    /// Bytes where they are the operations.
-    pub fn bytes(&self, bytes: usize) {
-        self.ops.set(self.ops.get() + bytes as u64);
+    /// Operations that were not counted one by one.
+    pub fn count(&self, ops: usize, bytes: usize) {
+        self.ops.set(self.ops.get() + ops as u64);
         self.bytes.set(self.bytes.get() + bytes as u64);
     }
 
@@ -121,8 +121,14 @@ impl Meter {
         }
     }
 
-    pub fn warmup(&self) -> Duration {
-        self.warmup
+    /// For those that do not wait with run(): whether the warm-up or the
+    /// measured phase, which has begun at some time, takes longer still.
+    pub fn continues(&self, since: Instant) -> bool {
+        if self.measuring.get() {
+            self.limit.is_some() || since.elapsed() < self.seconds
+        } else {
+            !self.over.get() && since.elapsed() < self.warmup
+        }
     }
 
     pub fn start(&self) {

@@ -12,7 +12,14 @@ cases and their options, with defaults
   datagram   --size 100 --sessions 1 --inflight 64 --burst 1
              --rate N: so many per second, in all, whatever comes back
   bidi       --size 100 --sessions 1 --inflight 1
+  uni        --size 100 --sessions 1 --rate 5000
+             --inflight N: so many streams are under way, instead of the rate
   bulk       --direction up|down|both --streams 1 --bytes 100000000 (in all)
+  handshake  --inflight 8
+  idle       --sessions 1: holds them until standard input is closed
+             --plain: connections with one GET request instead of sessions
+  http       --path / --inflight 8: GET requests; --upload N: POST of N bytes
+  floor      --size 100 --inflight 64: client of the floor-server; --gso
 
 for all
   --name localhost        for SNI, :authority and origin
@@ -45,6 +52,7 @@ pub enum Direction {
     Both,
 }
 
+#[derive(Clone)]
 pub struct Options {
     pub case: String,
     pub target: Target,

@@ -3,6 +3,7 @@
 //! first 8 bytes are a number instead.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use quinn::SendStream;
 
 use crate::Result;
 
@@ -25,9 +26,25 @@ static PATTERN: [u8; LENGTH] = {
     bytes
 };
 
-/// A block of a stream: its length is a multiple of the pattern's.
-pub fn block() -> Bytes {
-    Bytes::from_static(&PATTERN)
+/// Sends so many bytes on a stream that has had none of them before; `each` is
+/// called after every piece.
+pub async fn send(
+    stream: &mut SendStream,
+    bytes: usize,
+    each: impl Fn(),
+) -> Result<()> {
+    let mut left = bytes;
+
+    while left > 0 {
+        // its length is a multiple of the pattern's
+        let mut block = Bytes::from_static(&PATTERN);
+        block.truncate(left);
+        left -= block.len();
+        stream.write_chunk(block).await?;
+        each();
+    }
+
+    Ok(())
 }
 
 /// Is this what a stream has at an offset?

@@ -26,7 +26,13 @@ use crate::Result;
 
 const SOCKET_BUFFER: libc::c_int = 4 << 20;
 const DATAGRAM_BUFFER: usize = 8 << 20;
-const STREAMS: u32 = 100_000;
+
+/// Streams that a server may open: those of HTTP/3, and its answers.  quinn
+/// allocates something for each in advance, so that more are given only where
+/// they are used.
+const FEW_STREAMS: u32 = 16;
+pub const MANY_STREAMS: u32 = 4096;
+
 const STREAM_WINDOW: u32 = 16 << 20;
 const SEND_WINDOW: u64 = 64 << 20;
 
@@ -109,8 +115,8 @@ pub fn client_config() -> Result<ClientConfig> {
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(STREAMS.into())
-        .max_concurrent_uni_streams(STREAMS.into())
+        .max_concurrent_bidi_streams(FEW_STREAMS.into())
+        .max_concurrent_uni_streams(FEW_STREAMS.into())
         .stream_receive_window(STREAM_WINDOW.into())
         .receive_window(VarInt::MAX)
         .send_window(SEND_WINDOW)

@@ -1,5 +1,7 @@
 //! The load generator: see options::USAGE, or "load" without arguments.
 
+use std::rc::Rc;
+
 use load::meter::Meter;
 use load::options::Options;
 use load::{cases, fail, Result};
@@ -18,17 +20,22 @@ fn run(options: Options) -> Result<()> {
         .enable_all()
         .build_local(LocalOptions::default())?;
 
-    runtime.block_on(async {
-        let meter = Meter::new(&options);
+    let meter = Meter::new(&options);
+    runtime.block_on(run_case(&options, &meter))?;
+    println!("{}", meter.report()?);
+    Ok(())
+}
 
-        match options.case.as_str() {
-            "datagram" => cases::datagram::run(&options, &meter).await?,
-            "bidi" => cases::bidi::run(&options, &meter).await?,
-            "bulk" => cases::bulk::run(&options, &meter).await?,
-            case => return Err(format!("unknown case {case}").into()),
-        }
-
-        println!("{}", meter.report()?);
-        Ok(())
-    })
+async fn run_case(options: &Options, meter: &Rc<Meter>) -> Result<()> {
+    match options.case.as_str() {
+        "datagram" => cases::datagram::run(options, meter).await,
+        "bidi" => cases::bidi::run(options, meter).await,
+        "uni" => cases::uni::run(options, meter).await,
+        "bulk" => cases::bulk::run(options, meter).await,
+        "handshake" => cases::handshake::run(options, meter).await,
+        "idle" => cases::idle::run(options, meter).await,
+        "http" => cases::http::run(options, meter).await,
+        "floor" => cases::floor::run(options, meter),
+        case => Err(format!("unknown case {case}").into()),
+    }
 }

@@ -28,14 +28,14 @@ pub async fn run(options: &Options, meter: &Rc<Meter>) -> Result<()> {
     let begin = Instant::now();
     let part = options.bytes / WARMUP_PART;
 
-    while begin.elapsed() < meter.warmup() {
+    while meter.continues(begin) {
         bulk.transfer(options.streams, part).await?;
     }
 
     meter.start();
     bulk.transfer(options.streams, options.bytes).await?;
     meter.stop();
-    meter.bytes(options.bytes);
+    meter.count(options.bytes, options.bytes);
 
     crate::meter::close(&endpoints).await;
     Ok(())
@@ -94,16 +94,7 @@ impl Bulk {
     }
 
     async fn send(&self, stream: &mut SendStream, bytes: usize) -> Result<()> {
-        let mut left = bytes;
-
-        while left > 0 {
-            let mut block = pattern::block();
-            block.truncate(left);
-            left -= block.len();
-            stream.write_chunk(block).await?;
-            self.meter.alive();
-        }
-
+        pattern::send(stream, bytes, || self.meter.alive()).await?;
         Ok(stream.finish()?)
     }
 
