@@ -16,7 +16,7 @@ pub mod udp;
 pub mod varint;
 pub mod window;
 
-pub type Error = Box<dyn std::error::Error>;
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The end of the program: nothing that was measured so far is worth anything.

@@ -26,6 +26,12 @@ static PATTERN: [u8; LENGTH] = {
     bytes
 };
 
+/// The beginning of a stream, and how one goes on whose length so far is a
+/// multiple of this one's.
+pub fn block() -> Bytes {
+    Bytes::from_static(&PATTERN)
+}
+
 /// Sends so many bytes on a stream that has had none of them before; `each` is
 /// called after every piece.
 pub async fn send(
@@ -36,8 +42,7 @@ pub async fn send(
     let mut left = bytes;
 
     while left > 0 {
-        // its length is a multiple of the pattern's
-        let mut block = Bytes::from_static(&PATTERN);
+        let mut block = block();
         block.truncate(left);
         left -= block.len();
         stream.write_chunk(block).await?;
