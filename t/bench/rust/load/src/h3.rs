@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use quinn::{
-    Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt,
+    Connection, ConnectionError, Endpoint, RecvStream, SendStream,
+    TransportErrorCode, VarInt,
 };
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -71,7 +72,7 @@ impl Client {
         target: &Target,
         sink: Option<UniSink>,
     ) -> Result<Self> {
-        let quic = endpoint.connect(target.address, &target.name)?.await?;
+        let quic = connect(endpoint, target).await?;
 
         let shared = Rc::new(Shared {
             settings: Cell::new(false),
@@ -124,6 +125,33 @@ impl Client {
         send.write_chunk(frame(FRAME_HEADERS, block)).await?;
         Ok((send, Reader::new(recv)))
     }
+}
+
+/// Some servers, nginx 1.26 among them, take the lower 16 bits of a transport
+/// parameter's id for the whole.  quinn adds one with a random id, RFC 9000,
+/// 18.1, so that a few connections of 10,000 are refused.
+async fn connect(endpoint: &Endpoint, target: &Target) -> Result<Connection> {
+    let mut attempts = 3;
+
+    loop {
+        let connecting = endpoint.connect(target.address, &target.name)?;
+
+        match connecting.await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => {
+                attempts -= 1;
+                if attempts == 0 || !is_parameter_error(&error) {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+}
+
+fn is_parameter_error(error: &ConnectionError) -> bool {
+    let code = TransportErrorCode::TRANSPORT_PARAMETER_ERROR;
+    matches!(error, ConnectionError::ConnectionClosed(close)
+        if close.error_code == code)
 }
 
 pub fn frame(kind: u64, payload: &[u8]) -> Bytes {

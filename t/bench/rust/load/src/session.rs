@@ -16,7 +16,7 @@ use crate::{fail, qpack, varint, Result};
 const FRAME_WEBTRANSPORT: u64 = 0x41;
 const CAPSULE_CLOSE: u64 = 0x2843;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Session {
     pub client: Rc<Client>,
@@ -31,7 +31,7 @@ impl Session {
     ) -> Result<Self> {
         match timeout(PATIENCE, Self::open_now(endpoint, target, sink)).await {
             Ok(result) => result,
-            Err(_) => Err("no session after 5 seconds".into()),
+            Err(_) => Err("no session after 10 seconds".into()),
         }
     }
 

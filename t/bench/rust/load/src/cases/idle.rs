@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::Result;
 
 /// So many handshakes go on at a time.
-const OPENERS: usize = 32;
+const OPENERS: usize = 8;
 
 pub async fn run(options: &Options, meter: &Rc<Meter>) -> Result<()> {
     let endpoints = endpoints(options)?;
