@@ -754,6 +754,42 @@ async def test_stream_limits_are_advertised(nginx, client):
         assert read_varint(parameters[0x09])[0] == 23 + 3
 
 
+async def test_new_limits_are_not_told_for_each_stream(nginx, client):
+    """Alone in a packet they would cost two packets for each stream."""
+    ngx = nginx("webtransport_max_streams 40 37;"
+                "location / { webtransport_echo discard; }")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        limits = conn.quic.limits_uni
+        before = len(limits)
+
+        # the three of HTTP/3 are used up, a quarter of all is left to go
+        for _ in range(7):
+            session.open_uni().fin()
+            await conn.ping()
+        assert limits[before:] == []
+
+        for _ in range(33):
+            session.open_uni().fin()
+            await conn.ping()
+        assert 1 <= len(limits) - before <= 8
+        assert limits[-1] >= 40 + 30
+
+
+@pytest.mark.parametrize("uni", [False, True])
+async def test_limits_of_streams_may_be_lost(nginx, client, uni):
+    ngx = nginx("webtransport_max_streams 4 4;"
+                "location / { webtransport_echo discard; }")
+    async with UdpProxy(ngx.port, loss=0.2) as proxy:
+        async with client(proxy) as conn:
+            session = await conn.session()
+            for _ in range(60):
+                stream = session.open_uni() if uni else session.open_bidi()
+                stream.fin()
+                await stream.allowed()
+                await stream.drain()
+
+
 async def test_stream_credit_comes_back_however_a_stream_ends(nginx, client):
     ngx = nginx("webtransport_max_streams 6 6;" + ECHO)
     async with client(ngx) as conn:

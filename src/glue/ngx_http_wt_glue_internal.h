@@ -40,6 +40,14 @@ typedef struct {
 } ngx_http_wt_glue_control_t;
 
 
+/* of a kind of streams of the client's */
+
+typedef struct {
+    uint64_t                   told;         /* what it has been sent */
+    uint64_t                   seen;         /* of nginx's frames */
+} ngx_http_wt_glue_limit_t;
+
+
 /*
  * Packets that leave together: all but the last have the size of the first,
  * as UDP_SEGMENT wants it.
@@ -80,6 +88,8 @@ typedef struct {
     ngx_uint_t                 requests;     /* real ones, not streams */
 
     ngx_uint_t                 opened;       /* streams of ours, at most */
+
+    ngx_http_wt_glue_limit_t   limits[2];    /* uni, bidi */
 
     uint64_t                   replay_last;  /* largest packet number */
     uint64_t                   replay[NGX_HTTP_WT_GLUE_REPLAY / 64];
@@ -199,6 +209,9 @@ void ngx_http_wt_glue_note_code(ngx_connection_t *c, ngx_quic_frame_t *frame);
 /* frames of a connection: is it better to wait for some to be freed? */
 ngx_uint_t ngx_http_wt_glue_frames_short(ngx_http_wt_glue_conn_t *gc);
 void ngx_http_wt_glue_wake_streams(ngx_http_wt_glue_conn_t *gc);
+
+/* puts together what nginx has to say of limits, before it sends anything */
+void ngx_http_wt_glue_limits(ngx_http_wt_glue_conn_t *gc);
 
 /* a stream opened by the client; takes it, or calls "handler" with it */
 void ngx_http_wt_glue_stream_init(ngx_connection_t *c,

@@ -49,6 +49,8 @@ ngx_http_wt_glue_push_handler(ngx_event_t *ev)
 
     gc = ngx_http_wt_glue_get_conn(ev->data);
 
+    ngx_http_wt_glue_limits(gc);
+
     if (ngx_http_wt_glue_datagrams_first(gc)) {
 
         if (gc->datagrams.posted) {

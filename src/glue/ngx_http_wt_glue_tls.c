@@ -171,6 +171,11 @@ ngx_http_wt_glue_set_limits(ngx_http_wt_glue_conn_t *gc)
     qc->streams.recv_window = tp->initial_max_data;
     qc->streams.client_max_streams_bidi = tp->initial_max_streams_bidi;
     qc->streams.client_max_streams_uni = tp->initial_max_streams_uni;
+
+    gc->limits[0].told = tp->initial_max_streams_uni;
+    gc->limits[0].seen = tp->initial_max_streams_uni;
+    gc->limits[1].told = tp->initial_max_streams_bidi;
+    gc->limits[1].seen = tp->initial_max_streams_bidi;
 }
 
 

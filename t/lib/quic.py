@@ -6,7 +6,7 @@
  - STOP_SENDING is answered with the same code, as browsers do.
  - A FIN is not lost.
  - What the server sent is kept: transport parameters, what packets had in
-   them, STREAM frames.
+   them, STREAM frames, limits of streams.
 """
 
 from collections import Counter, defaultdict, deque
@@ -61,6 +61,10 @@ class Quic(QuicConnection):
 
         # STREAM frames by stream: offset, length, FIN
         self.stream_frames = defaultdict(set)
+
+        # MAX_STREAMS frames, in order
+        self.limits_bidi = []
+        self.limits_uni = []
 
     # what is sent
 
@@ -175,6 +179,14 @@ class Quic(QuicConnection):
         buf.seek(end)
         self.stream_frames[stream_id].add((offset, length,
                                            bool(frame_type & 1)))
+
+    def _handle_max_streams_bidi_frame(self, context, frame_type, buf):
+        super()._handle_max_streams_bidi_frame(context, frame_type, buf)
+        self.limits_bidi.append(self._remote_max_streams_bidi)
+
+    def _handle_max_streams_uni_frame(self, context, frame_type, buf):
+        super()._handle_max_streams_uni_frame(context, frame_type, buf)
+        self.limits_uni.append(self._remote_max_streams_uni)
 
     def _handle_datagram_frame(self, context, frame_type, buf):
         super()._handle_datagram_frame(context, frame_type, buf)
