@@ -476,25 +476,6 @@ async def test_reloads(nginx):
                           ngx.error_log())) == 1
 
 
-@pytest.mark.parametrize("old, new", [("32", "off"), ("off", "32"),
-                                      ("32", "8")])
-async def test_session_of_the_old_process_goes_on(nginx, old, new):
-    """Both processes read the socket, so much is lost, but QUIC mends it."""
-    # the old process may not hear that the client has gone
-    ngx = nginx("keepalive_timeout 4s;" + ECHO, http=directive(old))
-    async with TrainProxy(ngx.port) as proxy, opened(proxy) as session:
-        stream = session.open_bidi()
-        stream.write(b"before")
-        assert await stream.read_exactly(6) == b"before"
-        ngx.conf = ngx.conf.replace(directive(old), directive(new))
-        (ngx.dir / "nginx.conf").write_text(ngx.conf)
-        ngx.signal(signal.SIGHUP)
-        await ngx.wait_log("gracefully shutting down")
-        for _ in range(3):
-            stream.write(bytes(5000))
-            assert await stream.read_exactly(5000, 30) == bytes(5000)
-
-
 @pytest.mark.parametrize("what", ["webtransport", "module"])
 async def test_reload_without_webtransport(nginx, what):
     """Old sockets must not get trains that nothing expects any more."""
