@@ -39,6 +39,8 @@ def pytest_addoption(parser):
     parser.addoption("--build", default="release",
                      choices=["release", "asan"],
                      help="which of the two builds to test")
+    parser.addoption("--write-interop", action="store_true",
+                     help="write the table of docs/interop.md anew")
 
 
 @pytest.fixture(scope="session")

@@ -105,17 +105,21 @@ class Browser:
 
     async def start(self, *arguments):
         # a page on http://localhost is a secure context
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0),
-                                                      BlankPage)
+        self.server = self.blank()
         self.origin = f"http://localhost:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever,
-                         daemon=True).start()
         self.playwright = await async_playwright().start()
         self.chromium = await self.playwright.chromium.launch(
             executable_path=self.executable, headless=True,
             args=[*ARGUMENTS, *arguments])
         self.contexts = []
         return self
+
+    @staticmethod
+    def blank():
+        """A server with a blank page."""
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), BlankPage)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
 
     async def page(self, ngx=None, host="localhost", url=None):
         """A page that talks to that nginx.  Its origin is self.origin, which
