@@ -63,6 +63,9 @@ CHROMIUM = {
 
 RUST = {"drain-out": NO_DRAIN, "drain-in": NO_DRAIN, "pooling": ONE_SESSION}
 
+CONNECTION_CLOSED = Limit("unsupported: close.*",
+                          "closes the QUIC connection, and sends no capsule")
+
 STOPPED = Gap(r"failed: .*\(1, 0, ''\).*",
               "sends STOP_SENDING for the CONNECT stream in the same packet as "
               "the capsule and FIN, as it may; nginx takes that for the end "
@@ -106,12 +109,17 @@ EXPECTED = {
     "wtransport": {
         "protocol": Limit("unsupported: no API for protocols.*",
                           "no API for protocols"),
-        "close-out": Limit("unsupported: close.*",
-                           "closes the QUIC connection, and sends no capsule"),
+        "close-out": CONNECTION_CLOSED,
         **RUST,
     },
     "web-transport-quinn": RUST,
-    "web-transport-quiche": RUST,
+    "web-transport-quiche": {
+        "close-out": CONNECTION_CLOSED,
+        "close-in": Limit("failed: None instead of .*",
+                          "reads capsules as if no DATA frames were around "
+                          "them"),
+        **RUST,
+    },
     "aioquic": {},
     "aioquic 1.2": {},
 }

@@ -211,8 +211,10 @@ async function interop(base, hash, features, slowness) {
         async "reset-out"(wt) {
             const codes = possible();
             for (const code of codes) {
-                const { writer } = await opened(wt);
-                writer.abort(streamError(code)).catch(() => {});
+                const { writer, reader } = await opened(wt);
+                await writer.abort(streamError(code)).catch(() => {});
+                // Chromium crashes if the session ends before this half
+                await reader.read();
             }
             await report(wt, codes);
         },
@@ -220,8 +222,9 @@ async function interop(base, hash, features, slowness) {
         async "stop-out"(wt) {
             const codes = possible();
             for (const code of codes) {
-                const { reader } = await opened(wt);
-                reader.cancel(streamError(code)).catch(() => {});
+                const { writer, reader } = await opened(wt);
+                await reader.cancel(streamError(code)).catch(() => {});
+                await writer.close();
             }
             await report(wt, codes);
         },

@@ -249,6 +249,8 @@ class Server:
             abort = await session.find(kind, stream_id=event.stream_id)
             assert abort.HasField("code"), f"{found}, then none"
             found.append(abort.code)
+            if kind == "reset":
+                session.send(w.data_(event.stream_id, fin=True))
         said = (await self.read(session, event)).decode()
         expect(found, [int(code) for code in said.split(",")])
         await self.finished(session)
@@ -271,7 +273,8 @@ class Server:
             while b"\n" not in data:
                 data += (await session.find(
                     "data", stream_id=event.stream_id)).data
-            session.send(command(event.stream_id, int(data)))
+            session.send(command(event.stream_id,
+                                 int(data.partition(b"\n")[0])))
         await self.left_by_client(session)
 
     async def reset_in(self, session):

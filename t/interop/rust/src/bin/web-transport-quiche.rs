@@ -25,6 +25,7 @@ impl Client for Quiche<'_> {
 
     fn unsupported(&self, feature: &str) -> Option<&'static str> {
         match feature {
+            "close-out" => Some("close() closes the QUIC connection, without a capsule"),
             "drain-in" | "drain-out" => Some("no API for DRAIN"),
             "pooling" => Some("one session per connection"),
             _ => None,
