@@ -66,11 +66,6 @@ RUST = {"drain-out": NO_DRAIN, "drain-in": NO_DRAIN, "pooling": ONE_SESSION}
 CONNECTION_CLOSED = Limit("unsupported: close.*",
                           "closes the QUIC connection, and sends no capsule")
 
-STOPPED = Gap(r"failed: .*\(1, 0, ''\).*",
-              "sends STOP_SENDING for the CONNECT stream in the same packet as "
-              "the capsule and FIN, as it may; nginx takes that for the end "
-              "of the session, and code and reason are lost")
-
 EXPECTED = {
     "Chromium": {
         **CHROMIUM,
@@ -103,7 +98,6 @@ EXPECTED = {
     "webtransport-go 0.9": {
         "protocol": Limit("unsupported: no API for protocols",
                           "no API for protocols"),
-        "close-out": STOPPED,
         **RUST,
     },
     "wtransport": {

@@ -901,6 +901,19 @@ async def test_reset_of_connect_ends_the_session(nginx, client, worker):
         assert (await conn.session()).status == 200
 
 
+async def test_stop_of_connect_with_the_close(nginx, client, worker):
+    """webtransport-go closes with all three at once; STOP_SENDING is first."""
+    ngx = nginx(passed(worker))
+    async with client(ngx) as conn:
+        session = await conn.session()
+        backend = await worker.session()
+        session.stop_raw(WT_SESSION_GONE)
+        session.close(77, "bye")
+        closed = await backend.closed()
+        assert closed.by == pb.Closed.CLIENT
+        assert (closed.code, closed.reason) == (77, "bye")
+
+
 async def test_stop_of_connect_ends_the_session(nginx, client, worker):
     ngx = nginx(passed(worker))
     async with client(ngx) as conn:

@@ -344,8 +344,13 @@ ngx_http_wt_session_write_handler(ngx_http_request_t *r)
 
     if (r->connection->write->error) {
 
-        /* the client has stopped our side: there is no session without it */
+        /*
+         * The client has stopped our side: there is no session without it.
+         * But some close with WT_CLOSE_SESSION, FIN and STOP_SENDING at once,
+         * so the code may be here already.
+         */
 
+        ngx_http_wt_session_read(s);
         ngx_http_wt_session_gone(s);
         return;
     }
