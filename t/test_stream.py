@@ -109,6 +109,20 @@ async def test_generate_refuses_what_is_no_count(nginx, client, text):
         assert await stream.read_all() == bytes(range(5))
 
 
+async def test_generate_for_a_client_that_stops_at_once(nginx, client):
+    """The stop is known to nginx before the number has been read."""
+    ngx = nginx("location / { webtransport_echo generate; }")
+    async with client(ngx) as conn:
+        session = await conn.session()
+        stream = session.open_bidi()
+        stream.stop(0)
+        stream.write(b"9" * 18, True)
+        assert await stream.until_reset() is not None
+        stream = session.open_bidi()
+        stream.write(b"5", True)
+        assert await stream.read_all() == bytes(range(5))
+
+
 async def test_worker_sees_streams_of_the_client(nginx, client, worker):
     ngx = nginx(passed(worker))
     async with client(ngx) as conn:

@@ -338,6 +338,10 @@ ngx_http_wt_stream_write_now(ngx_http_wt_stream_t *ws, u_char *data,
     in = ngx_http_wt_glue_stream_send(ws->qs, in, fin);
 
     if (in == NGX_CHAIN_ERROR) {
+
+        /* so it is for nginx, except where memory is short */
+
+        ws->qs->connection->write->error = 1;
         return len;
     }
 
