@@ -431,6 +431,24 @@ async def test_client_without_datagrams_is_refused_but_stays_connected(
         assert (await conn.request("GET", "/")).status == 200
 
 
+@pytest.mark.parametrize("id, value", [
+    (0x0dea4e0e1c2b0003, b""),          # max_udp_payload_size, if cut short
+    (0x10003, b"\x05"),
+    (0x10009, b"\x00"),                  # initial_max_streams_uni
+    (0x2afe187c36f00000, b"12345678"),  # of a server only
+])
+async def test_reserved_transport_parameter_is_no_other(nginx, client, id,
+                                                        value):
+    """nginx looks at 16 bits of the id; browsers send random ones."""
+    ngx = nginx(ECHO)
+    async with client(ngx, parameters={id: value}) as conn:
+        session = await conn.session()
+        stream = session.open_uni()
+        stream.write(b"some", True)
+        answer = await session.accept_uni()
+        assert await answer.read_all() == b"some"
+
+
 async def test_connect_waits_for_late_settings(nginx, client):
     ngx = nginx("location /wt { webtransport_echo; }")
     async with client(ngx, settings=None) as conn:

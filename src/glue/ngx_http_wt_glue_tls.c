@@ -11,7 +11,11 @@
 /* RFC 9221, 3.  Transport Parameter */
 #define NGX_HTTP_WT_GLUE_TP_MAX_DATAGRAM  0x20
 
+/* nginx knows none above this */
+#define NGX_HTTP_WT_GLUE_TP_KNOWN         0x40
 
+
+static void ngx_http_wt_glue_mend_params(ngx_ssl_conn_t *ssl_conn);
 static ngx_int_t ngx_http_wt_glue_negotiate(ngx_connection_t *c);
 static ngx_http_wt_glue_conn_t *ngx_http_wt_glue_create_conn(
     ngx_connection_t *c);
@@ -38,12 +42,58 @@ ngx_http_wt_glue_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
         return rc;
     }
 
+    ngx_http_wt_glue_mend_params(ssl_conn);
+
     if (ngx_http_wt_glue_negotiate(c) != NGX_OK) {
         *ad = SSL_AD_INTERNAL_ERROR;
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     }
 
     return rc;
+}
+
+
+/*
+ * nginx looks at 16 bits of a transport parameter's id only.  Browsers send
+ * reserved ones with random ids, RFC 9000, 18.1: of some thousand connections
+ * one is refused, or gets a wrong limit, because such an id is taken for a
+ * known one.  nginx has not read them yet, so their low bits are changed to
+ * those of an unknown one.
+ */
+
+static void
+ngx_http_wt_glue_mend_params(ngx_ssl_conn_t *ssl_conn)
+{
+#if (NGX_HTTP_WT_HAVE_BORINGSSL)
+    u_char         *p, *end, *next;
+    size_t          len;
+    uint64_t        id, size;
+    const uint8_t  *params;
+
+    SSL_get_peer_quic_transport_params(ssl_conn, &params, &len);
+
+    p = (u_char *) params;
+    end = p + len;
+
+    while (p != end) {
+        next = ngx_http_wt_glue_varint(p, end, &id);
+        if (next == NULL) {
+            return;
+        }
+
+        if (id > 0xffff && (id & 0xffff) < NGX_HTTP_WT_GLUE_TP_KNOWN) {
+            next[-1] = 0xff;
+            next[-2] = 0xff;
+        }
+
+        p = ngx_http_wt_glue_varint(next, end, &size);
+        if (p == NULL || size > (uint64_t) (end - p)) {
+            return;
+        }
+
+        p += size;
+    }
+#endif
 }
 
 
