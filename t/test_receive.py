@@ -16,6 +16,7 @@ from lib.client import connect
 from lib.nginx import free_port
 from lib.train_proxy import SOL_UDP, TrainProxy, is_initial, is_short
 from lib.wire import *
+from lib.worker import passed
 
 UDP_GRO = 104
 
@@ -85,6 +86,38 @@ def joined(ngx, port=None):
 
 
 # ---- trains -----------------------------------------------------------------
+
+
+ENDS = {
+    "capsule": lambda session: session.close(7, b"bye"),
+    "fin": lambda session: session.fin(),
+    "reset": lambda session: session.reset_raw(H3_REQUEST_CANCELLED),
+    "connection": lambda session: session.conn.close(H3_NO_ERROR),
+}
+
+
+@batches
+@pytest.mark.parametrize("end", ENDS)
+async def test_last_words_in_front_of_the_end(nginx, worker, batch, end):
+    """The worker gets what came before the end, in whatever turn that came."""
+    ngx = nginx(passed(worker), http=directive(batch))
+    async with TrainProxy(ngx.port) as proxy, opened(proxy) as session:
+        backend = await worker.session()
+        stream = session.open_uni()
+        stream.write(b"first")
+        assert (await backend.expect("data")).data == b"first"
+        await session.conn.ping()
+        with proxy.holding() as held:
+            stream.write(b"last words" * 30, True)
+            session.conn.transmit()
+            await proxy.collected(1, lambda packet: len(packet) > 300)
+            count = len(held)
+            ENDS[end](session)
+            session.conn.transmit()
+            await proxy.collected(count + 1)
+        data = await backend.expect("data")
+        assert (data.data, data.fin) == (b"last words" * 30, True)
+        await backend.closed()
 
 
 @batches

@@ -30,6 +30,7 @@ static ngx_int_t ngx_http_wt_backend_datagram(ngx_http_wt_session_t *s,
     u_char *data, size_t len);
 static void ngx_http_wt_backend_streams(ngx_http_wt_session_t *s);
 static void ngx_http_wt_backend_drain(ngx_http_wt_session_t *s);
+static void ngx_http_wt_backend_flush(ngx_http_wt_session_t *s);
 static void ngx_http_wt_backend_closed(ngx_http_wt_session_t *s);
 static void ngx_http_wt_backend_end(ngx_http_wt_backend_t *b,
     ngx_http_wt_by_e by, ngx_uint_t status, const char *reason);
@@ -50,6 +51,7 @@ const ngx_http_wt_peer_ops_t  ngx_http_wt_backend_ops = {
     ngx_http_wt_backend_datagram,
     ngx_http_wt_backend_streams,
     ngx_http_wt_backend_drain,
+    ngx_http_wt_backend_flush,
     ngx_http_wt_backend_closed
 };
 
@@ -500,6 +502,20 @@ ngx_http_wt_backend_drain(ngx_http_wt_session_t *s)
 
     b->drain = 1;
     ngx_http_wt_event_post(b);
+}
+
+
+static void
+ngx_http_wt_backend_flush(ngx_http_wt_session_t *s)
+{
+    ngx_http_wt_backend_t  *b;
+
+    b = s->peer;
+
+    if (b->event.posted) {
+        ngx_delete_posted_event(&b->event);
+        ngx_http_wt_relay_write(b);
+    }
 }
 
 

@@ -53,6 +53,7 @@ const ngx_http_wt_peer_ops_t  ngx_http_wt_discard_ops = {
     ngx_http_wt_discard_datagram,
     ngx_http_wt_discard_session,
     ngx_http_wt_discard_session,
+    ngx_http_wt_discard_session,
     ngx_http_wt_discard_session
 };
 
@@ -67,6 +68,7 @@ const ngx_http_wt_peer_ops_t  ngx_http_wt_generate_ops = {
     ngx_http_wt_generate_sent,
     ngx_http_wt_discard_stream_closed,
     ngx_http_wt_discard_datagram,
+    ngx_http_wt_discard_session,
     ngx_http_wt_discard_session,
     ngx_http_wt_discard_session,
     ngx_http_wt_discard_session
@@ -217,8 +219,11 @@ ngx_http_wt_generate_send(ngx_http_wt_stream_t *ws)
         }
     }
 
-    while (ws->pending == 0 && !ws->send_done) {
+    /* after a stop all is taken, until the write event tells of it */
 
+    while (ws->pending == 0 && !ws->send_done
+           && !ws->qs->connection->write->error)
+    {
         p = bytes + gen->offset % NGX_HTTP_WT_GENERATE_PERIOD;
         n = ngx_min(gen->count - gen->offset, NGX_HTTP_WT_DISCARD_BUFFER);
 

@@ -22,6 +22,7 @@ static ngx_int_t ngx_http_wt_echo_datagram(ngx_http_wt_session_t *s,
     u_char *data, size_t len);
 static void ngx_http_wt_echo_streams(ngx_http_wt_session_t *s);
 static void ngx_http_wt_echo_drain(ngx_http_wt_session_t *s);
+static void ngx_http_wt_echo_flush(ngx_http_wt_session_t *s);
 static void ngx_http_wt_echo_closed(ngx_http_wt_session_t *s);
 
 
@@ -37,6 +38,7 @@ const ngx_http_wt_peer_ops_t  ngx_http_wt_echo_ops = {
     ngx_http_wt_echo_datagram,
     ngx_http_wt_echo_streams,
     ngx_http_wt_echo_drain,
+    ngx_http_wt_echo_flush,
     ngx_http_wt_echo_closed
 };
 
@@ -257,6 +259,12 @@ ngx_http_wt_echo_streams(ngx_http_wt_session_t *s)
 
 static void
 ngx_http_wt_echo_drain(ngx_http_wt_session_t *s)
+{
+}
+
+
+static void
+ngx_http_wt_echo_flush(ngx_http_wt_session_t *s)
 {
 }
 

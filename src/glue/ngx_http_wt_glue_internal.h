@@ -84,6 +84,7 @@ typedef struct {
     ngx_http_wt_glue_train_t   kept;
     u_char                    *kept_buf;
     uint64_t                   kept_path;
+    uint64_t                   kept_cid;
 
     ngx_uint_t                 requests;     /* real ones, not streams */
 

@@ -357,8 +357,9 @@ ngx_http_wt_glue_build_ack(ngx_http_wt_glue_build_t *b)
 static ngx_int_t
 ngx_http_wt_glue_build_rest(ngx_http_wt_glue_build_t *b)
 {
-    size_t                  len;
+    size_t                  len, max;
     ngx_int_t               rc;
+    ngx_uint_t              due;
     ngx_connection_t       *c;
     ngx_quic_send_ctx_t    *ctx;
     ngx_quic_connection_t  *qc;
@@ -373,13 +374,16 @@ ngx_http_wt_glue_build_rest(ngx_http_wt_glue_build_t *b)
 
     rc = NGX_OK;
     len = b->ack->len;
+    max = ngx_min(b->train.segment, ngx_http_wt_glue_build_room(b));
 
-    if (ctx->send_ack >= NGX_HTTP_WT_GLUE_ACK_NOW
+    due = ctx->send_ack >= NGX_HTTP_WT_GLUE_ACK_NOW
+          || ngx_current_msec - ctx->ack_delay_start >= qc->tp.max_ack_delay;
+
+    if (due
         && qc->path->validated
         && b->n < NGX_HTTP_WT_GLUE_SEGMENTS
         && b->last == b->train.segment
-        && b->train.segment <= ngx_http_wt_glue_build_room(b)
-        && len <= ngx_quic_payload_size(&b->pkt, b->train.segment))
+        && len <= ngx_quic_payload_size(&b->pkt, max))
     {
         ctx->send_ack = 0;
 
@@ -788,6 +792,7 @@ ngx_http_wt_glue_train_keep(ngx_http_wt_glue_conn_t *gc,
     }
 
     gc->kept_path = qc->path->seqnum;
+    gc->kept_cid = qc->path->cid->seqnum;
     gc->kept.segment = train->segment;
     gc->kept.pos = gc->kept_buf;
     gc->kept.last = ngx_cpymem(gc->kept_buf, train->pos, len);
@@ -808,9 +813,11 @@ ngx_http_wt_glue_train_resume(ngx_http_wt_glue_conn_t *gc)
 
     rc = NGX_OK;
 
-    /* not to another address, with the connection id of the old one */
+    /* not to another address, nor with a connection id that is retired */
 
-    if (gc->kept_path == qc->path->seqnum) {
+    if (gc->kept_path == qc->path->seqnum
+        && gc->kept_cid == qc->path->cid->seqnum)
+    {
         rc = ngx_http_wt_glue_transmit(gc, &gc->kept);
     }
 

@@ -113,7 +113,8 @@ static ngx_int_t ngx_http_wt_glue_receive_begin(
     ngx_http_wt_glue_receiver_t *r, struct mmsghdr *message);
 static ngx_connection_t *ngx_http_wt_glue_receive_lookup(
     ngx_http_wt_glue_receiver_t *r, ngx_str_t *id);
-static ngx_uint_t ngx_http_wt_glue_receive_settle(ngx_connection_t *c);
+static void ngx_http_wt_glue_receive_settle(ngx_connection_t *c);
+static void ngx_http_wt_glue_receive_last_words(ngx_connection_t *c);
 static void ngx_http_wt_glue_receive_input(ngx_connection_t *c, u_char *data,
     size_t len, struct msghdr *msg);
 static void ngx_http_wt_glue_receive_accept(ngx_http_wt_glue_receiver_t *r,
@@ -659,12 +660,19 @@ ngx_http_wt_glue_receive_packet(ngx_http_wt_glue_receiver_t *r)
 
     c = ngx_http_wt_glue_receive_lookup(r, &id);
 
-    if (c && ngx_http_wt_glue_receive_settle(c)) {
-        c = ngx_http_wt_glue_receive_lookup(r, &id);
-    }
-
     if (c) {
-        ngx_http_wt_glue_receive_input(c, data, len, &message->msg_hdr);
+        if (ngx_quic_get_connection(c)->key_update.posted) {
+            ngx_http_wt_glue_receive_settle(c);
+
+            c = ngx_http_wt_glue_receive_lookup(r, &id);
+        }
+
+        /* one that is about to be closed would forget with which error */
+
+        if (c && !ngx_quic_get_connection(c)->close.posted) {
+            ngx_http_wt_glue_receive_input(c, data, len, &message->msg_hdr);
+        }
+
         return 1;
     }
 
@@ -781,38 +789,41 @@ ngx_http_wt_glue_receive_lookup(ngx_http_wt_glue_receiver_t *r, ngx_str_t *id)
 
 
 /*
- * Some of what nginx does after a packet has to be done before the next one:
- * it expects a turn of the event loop between them.  After a key update the
- * next keys are missing until they have been made, and a connection that is
- * about to be closed would forget with which error.  Returns 1 if the
- * connection may be gone.
+ * nginx expects a turn of the event loop between two packets: after a key
+ * update the next keys are missing until they have been made.  The connection
+ * may be gone on return.
  */
 
-static ngx_uint_t
+static void
 ngx_http_wt_glue_receive_settle(ngx_connection_t *c)
 {
-    ngx_uint_t              settled;
-    ngx_event_t            *ev;
+    ngx_event_t  *ev;
+
+    ev = &ngx_quic_get_connection(c)->key_update;
+
+    ngx_delete_posted_event(ev);
+
+    ev->handler(ev);
+}
+
+
+/*
+ * The client's CONNECTION_CLOSE ends all streams from a posted event.  Those
+ * that got their last bytes in the same turn are to be read first, and what
+ * they post in turn.
+ */
+
+static void
+ngx_http_wt_glue_receive_last_words(ngx_connection_t *c)
+{
     ngx_quic_connection_t  *qc;
 
     qc = ngx_quic_get_connection(c);
-    settled = 0;
 
-    if (qc->close.posted) {
-        ev = &qc->close;
-        settled = 1;
-
-    } else if (qc->key_update.posted) {
-        ev = &qc->key_update;
-        settled = 1;
+    if (qc->draining && !qc->closing && qc->close.posted) {
+        ngx_delete_posted_event(&qc->close);
+        ngx_post_event(&qc->close, &ngx_posted_next_events);
     }
-
-    if (settled) {
-        ngx_delete_posted_event(ev);
-        ev->handler(ev);
-    }
-
-    return settled;
 }
 
 
@@ -854,6 +865,8 @@ ngx_http_wt_glue_receive_input(ngx_connection_t *c, u_char *data, size_t len,
     if (c->udp == NULL || c->number != number) {
         return;
     }
+
+    ngx_http_wt_glue_receive_last_words(c);
 
     c->udp->buffer = NULL;
 

@@ -194,6 +194,12 @@ struct ngx_http_wt_peer_ops_s {
     void                    (*drain)(ngx_http_wt_session_t *s);
 
     /*
+     * The client may be about to end the session: what has been announced by
+     * stream_readable() is to be read now, or it is lost.
+     */
+    void                    (*flush)(ngx_http_wt_session_t *s);
+
+    /*
      * The session is over: close_by, close_code, close_reason, duration and
      * counters say how.  Called once for every session whose connect() was.
      * The peer forgets the session; s->peer is not used any more.

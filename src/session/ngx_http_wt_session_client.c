@@ -32,6 +32,7 @@ static void ngx_http_wt_session_read_handler(ngx_http_request_t *r);
 static void ngx_http_wt_session_write_handler(ngx_http_request_t *r);
 static ssize_t ngx_http_wt_session_recv(ngx_http_request_t *r, u_char *buf,
     size_t size);
+static void ngx_http_wt_session_flush_peer(ngx_http_wt_session_t *s);
 static void ngx_http_wt_session_read(ngx_http_wt_session_t *s);
 static ngx_int_t ngx_http_wt_session_parse(ngx_http_wt_session_t *s,
     u_char *p, u_char *last);
@@ -327,6 +328,7 @@ ngx_http_wt_session_read_handler(ngx_http_request_t *r)
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "wt session %V read state:%d", &s->id, s->state);
 
+    ngx_http_wt_session_flush_peer(s);
     ngx_http_wt_session_read(s);
 
     if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
@@ -350,12 +352,27 @@ ngx_http_wt_session_write_handler(ngx_http_request_t *r)
          * so the code may be here already.
          */
 
+        ngx_http_wt_session_flush_peer(s);
         ngx_http_wt_session_read(s);
         ngx_http_wt_session_gone(s);
         return;
     }
 
     ngx_http_wt_session_flush(s);
+}
+
+
+/*
+ * Bytes that arrived in front of the end are only announced yet, if both have
+ * been received in one turn of the event loop.
+ */
+
+static void
+ngx_http_wt_session_flush_peer(ngx_http_wt_session_t *s)
+{
+    if (s->state == NGX_HTTP_WT_SESSION_OPEN) {
+        s->peer_ops->flush(s);
+    }
 }
 
 
