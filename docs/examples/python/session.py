@@ -41,6 +41,10 @@ class SessionClosed(Exception):
     """The session has ended, or is about to."""
 
 
+class NoStreamCredit(Exception):
+    """The client does not allow one more stream at the moment."""
+
+
 class StreamReset(Exception):
     """The client gave up its sending side."""
 
@@ -64,8 +68,11 @@ class StreamCredit:
         self._count = count
         self._more = asyncio.Event()
 
-    async def take(self) -> None:
+    async def take(self, wait: bool) -> None:
         while self._count == 0:
+            if not wait:
+                raise NoStreamCredit
+
             self._more.clear()
             await self._more.wait()
 
@@ -314,17 +321,20 @@ class Session:
         self._answer(pb.Command(reject=reject))
         self._closing = True
 
-    async def open_bidi(self) -> Stream:
-        """Opens a bidirectional stream, when the client allows one more."""
-        await self._bidi_credit.take()
+    async def open_bidi(self, *, wait: bool = True) -> Stream:
+        """Opens a bidirectional stream, when the client allows one more.
+
+        Without wait it has to be at once: NoStreamCredit if it is not.
+        """
+        await self._bidi_credit.take(wait)
         stream_id = self._next_bidi
         self._next_bidi += 4
 
         return self._open(stream_id, pb.BIDI)
 
-    async def open_uni(self) -> Stream:
-        """Opens a unidirectional stream, when the client allows one more."""
-        await self._uni_credit.take()
+    async def open_uni(self, *, wait: bool = True) -> Stream:
+        """Opens a unidirectional stream, likewise."""
+        await self._uni_credit.take(wait)
         stream_id = self._next_uni
         self._next_uni += 4
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A worker for nginx's webtransport_pass, with three applications."""
+"""A worker for nginx's webtransport_pass, with four applications."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import logging
 import sys
 
 from apps import Chat, Cursors, Echo
+from baton import DeviousBaton
 from server import Listener, run_processes, serve
 
-ROUTES = {b"/echo": Echo, b"/chat": Chat, b"/cursors": Cursors}
+ROUTES = {
+    b"/echo": Echo,
+    b"/chat": Chat,
+    b"/cursors": Cursors,
+    b"/webtransport/devious-baton": DeviousBaton,
+}
 
 
 def main() -> int:
