@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from lib.nginx import ROOT
+from lib.nginx import ROOT, free_port
 from lib.wire import app_to_h3, read_varint, varint
 from lib.worker import Example, passed
 
@@ -113,14 +113,18 @@ sys.exit(worker.main())
 
 @pytest.fixture
 async def launch(socket_dir):
-    """Starts the worker; with settings in the place of those of the class."""
+    """Starts the worker; with settings in the place of those of the class, on
+    a port if told so."""
     started = []
 
-    async def launch(**settings):
+    async def launch(tcp=False, **settings):
         program = [sys.executable, "-c", PROGRAM.format(settings)]
         command = program if settings else Example.PYTHON
         worker = Example(command, socket_dir / f"baton{len(started)}",
                          "--quiet")
+        if tcp:
+            worker.passed = f"127.0.0.1:{free_port()}"
+            worker.command[len(command)] = worker.passed
         started.append(worker)
         return await worker.start()
 
@@ -132,8 +136,12 @@ async def launch(socket_dir):
 
 
 @pytest.fixture
-async def ngx(nginx, launch):
-    return nginx(passed(await launch()))
+async def ngx(nginx, launch, request):
+    return nginx(passed(await launch(tcp=getattr(request, "param", False))))
+
+
+over_tcp_too = pytest.mark.parametrize("ngx", [False, True],
+                                       ids=["unix", "tcp"], indirect=True)
 
 
 def connect(conn, query=""):
@@ -169,6 +177,7 @@ async def still_plays(conn):
 # ---- games ------------------------------------------------------------------
 
 
+@over_tcp_too
 async def test_baton_goes_round_from_each_start(ngx, client):
     async with client(ngx) as conn:
         for start in STARTS:
@@ -192,6 +201,7 @@ async def test_random_baton_unless_told(ngx, client):
             starts.add(start)
 
 
+@over_tcp_too
 @pytest.mark.parametrize("count, start", [(2, 251), (7, 200), (100, 245),
                                           (100, 246)])
 async def test_many_batons_at_once(ngx, client, count, start):
@@ -216,6 +226,7 @@ def padded(padding, length=None):
     return lambda baton: message(baton, padding, length)
 
 
+@over_tcp_too
 async def test_padding_of_any_length(ngx, client):
     """Integers that are longer than they need be, too."""
     lengths = [0, 1, 63, 64, 16383, 16384, 65535, 1 << 20]
