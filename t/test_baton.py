@@ -422,6 +422,24 @@ async def test_other_batons_outlive_a_reset(ngx, client):
         assert player.seen == expected(247)
 
 
+async def test_last_baton_of_a_stream_is_not_answered(ngx, client):
+    """A FIN would be an empty message, a reset another lost baton."""
+    async with client(ngx) as conn:
+        session = await connect(conn, "count=3&baton=255")
+        last = session.open_bidi()
+        last.write(message(0), True)
+        await last.drain()
+
+        # which shows that it has been read
+        lost = session.open_bidi()
+        await lose(lost)
+        assert await lost.until_reset() == app_to_h3(WHATEVER)
+        await conn.ping()
+        assert not last.ended and last.reset_code is None
+        session.open_bidi().write(message(0), True)
+        assert await session.closed() == (0, b"")
+
+
 async def test_stopped_while_it_is_sent(nginx, client, launch):
     ngx = nginx(passed(await launch(PADDING=(1 << 20,))))
     async with client(ngx, window=1000) as conn:
