@@ -17,6 +17,10 @@
 #define NGX_HTTP_WT_MAX_STREAMS        65535
 #define NGX_HTTP_WT_MAX_DATAGRAM_SIZE  65535
 
+/* of times that may be off; above, nginx's timers would not be told apart */
+#define NGX_HTTP_WT_MIN_TIME           100
+#define NGX_HTTP_WT_MAX_TIME           (24 * 24 * 3600 * 1000)
+
 /* more packets at once would keep everybody else waiting */
 #define NGX_HTTP_WT_MAX_BATCH          1024
 
@@ -38,6 +42,8 @@ static char *ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent,
 static char *ngx_http_wt_receive_batch(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_wt_max_streams(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_wt_time_or_off(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_wt_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static ngx_uint_t ngx_http_wt_asterisks(ngx_str_t *str);
@@ -163,6 +169,20 @@ static ngx_command_t  ngx_http_wt_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_wt_loc_conf_t, session.datagram_queue),
       &ngx_http_wt_datagram_queue_bounds },
+
+    { ngx_string("webtransport_keepalive"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_http_wt_time_or_off,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, session.keepalive),
+      NULL },
+
+    { ngx_string("webtransport_idle_timeout"),
+      NGX_HTTP_WT_ALL_CONF|NGX_CONF_TAKE1,
+      ngx_http_wt_time_or_off,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_wt_loc_conf_t, session.idle_timeout),
+      NULL },
 
     { ngx_string("webtransport_pass"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -641,6 +661,8 @@ ngx_http_wt_create_loc_conf(ngx_conf_t *cf)
 
     conf->origins = NGX_CONF_UNSET_PTR;
     conf->session.datagram_queue = NGX_CONF_UNSET_UINT;
+    conf->session.keepalive = NGX_CONF_UNSET_MSEC;
+    conf->session.idle_timeout = NGX_CONF_UNSET_MSEC;
 
     ngx_http_wt_create_backend_conf(&conf->backend);
     ngx_http_wt_create_ssl_conf(conf);
@@ -661,6 +683,11 @@ ngx_http_wt_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
     ngx_conf_merge_uint_value(conf->session.datagram_queue,
                               prev->session.datagram_queue, 128);
+    ngx_conf_merge_msec_value(conf->session.keepalive,
+                              prev->session.keepalive,
+                              NGX_HTTP_WT_KEEPALIVE_LATEST);
+    ngx_conf_merge_msec_value(conf->session.idle_timeout,
+                              prev->session.idle_timeout, 0);
 
     conf->backend.datagram_queue = conf->session.datagram_queue;
 
@@ -809,6 +836,44 @@ ngx_http_wt_max_streams(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             wscf->max_streams_uni = n;
         }
     }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_wt_time_or_off(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *p = conf;
+
+    ngx_int_t    ms;
+    ngx_str_t   *value;
+    ngx_msec_t  *msp;
+
+    msp = (ngx_msec_t *) (p + cmd->offset);
+
+    if (*msp != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_wt_str_is(&value[1], "off")) {
+        *msp = 0;
+        return NGX_CONF_OK;
+    }
+
+    ms = ngx_parse_time(&value[1], 0);
+
+    if (ms < NGX_HTTP_WT_MIN_TIME || ms > NGX_HTTP_WT_MAX_TIME) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid time \"%V\" in \"%V\", it must be "
+                           "\"off\" or between 100ms and 24d",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    *msp = ms;
 
     return NGX_CONF_OK;
 }

@@ -47,6 +47,9 @@ extern ngx_module_t  ngx_http_webtransport_module;
 /* how long the end of a client's CONNECT stream is waited for; ms */
 #define NGX_HTTP_WT_LINGER_TIMEOUT     3000
 
+/* PINGs are no closer, even if the client's idle timeout asks for it; ms */
+#define NGX_HTTP_WT_PING_INTERVAL      100
+
 /* how often a flush looks for outstanding acknowledgements; ms */
 #define NGX_HTTP_WT_FLUSH_INTERVAL     20
 

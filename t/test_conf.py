@@ -23,6 +23,8 @@ EVERYTHING = """
     webtransport_max_datagram_size 1200;
     webtransport_origins https://a.test https://*.b.test self;
     webtransport_datagram_queue 16;
+    webtransport_keepalive 15s;
+    webtransport_idle_timeout 5m;
     webtransport_buffer_size 32k;
     webtransport_connect_timeout 1s;
     webtransport_accept_timeout 2s;
@@ -125,6 +127,20 @@ def test_conf_commands_are_of_the_tls_library(nginx):
     ("webtransport_max_datagram_size 10;",
      "value must be between 64 and 65535"),
     ("webtransport_datagram_queue 0;", "value must be between 1 and 65535"),
+    ("webtransport_keepalive 0;", 'invalid time "0" in '
+     '"webtransport_keepalive", it must be "off" or between 100ms and 24d'),
+    ("webtransport_keepalive on;", 'invalid time "on"'),
+    ("webtransport_keepalive 99ms;", 'invalid time "99ms"'),
+    ("webtransport_keepalive 25d;", 'invalid time "25d"'),
+    ("webtransport_keepalive;", "invalid number of arguments"),
+    ("webtransport_keepalive 1s; webtransport_keepalive off;",
+     '"webtransport_keepalive" directive is duplicate'),
+    ("webtransport_idle_timeout 0;",
+     'invalid time "0" in "webtransport_idle_timeout"'),
+    ("webtransport_idle_timeout -1s;", 'invalid time "-1s"'),
+    ("webtransport_idle_timeout 1000y;", 'invalid time "1000y"'),
+    ("webtransport_idle_timeout off; webtransport_idle_timeout off;",
+     '"webtransport_idle_timeout" directive is duplicate'),
     ("webtransport_origins a.test;", 'invalid origin "a.test"'),
     ("webtransport_origins https://*.*.test;",
      'invalid origin "https://*.*.test"'),

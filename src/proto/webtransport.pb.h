@@ -63,7 +63,7 @@ typedef enum _ngx_http_wt_pb_Closed_By {
     ngx_http_wt_pb_Closed_By_WORKER = 2,
     /* A control call. */
     ngx_http_wt_pb_Closed_By_CONTROL = 3,
-    /* webtransport_idle_timeout or webtransport_send_timeout. */
+    /* No traffic for webtransport_idle_timeout. */
     ngx_http_wt_pb_Closed_By_TIMEOUT = 4,
     /* The connection was lost without a word. */
     ngx_http_wt_pb_Closed_By_LOST = 5,

@@ -20,6 +20,10 @@ static ngx_http_wt_glue_params_t *ngx_http_wt_conn_params_of(
 static ngx_int_t ngx_http_wt_conn_open(ngx_http_wt_qconn_t *qconn);
 static void ngx_http_wt_conn_cleanup(void *data);
 static void ngx_http_wt_conn_ping_handler(ngx_event_t *ev);
+static ngx_msec_t ngx_http_wt_conn_ping_interval(ngx_http_wt_conn_t *wc);
+static ngx_msec_t ngx_http_wt_conn_ping_latest(ngx_http_wt_conn_t *wc);
+static void ngx_http_wt_conn_schedule_ping(ngx_http_wt_conn_t *wc,
+    ngx_http_wt_session_t *s);
 static ngx_int_t ngx_http_wt_conn_setting(ngx_http_wt_qconn_t *qconn,
     uint64_t id, uint64_t value);
 static void ngx_http_wt_conn_settings_done(ngx_http_wt_qconn_t *qconn);
@@ -190,18 +194,104 @@ ngx_http_wt_conn_cleanup(void *data)
 }
 
 
-/* a client that is still there acknowledges, and so restarts QUIC's timer */
+/*
+ * A client that is still there acknowledges, and so restarts QUIC's timer.
+ * Of what we send while nothing comes only the first packet restarts it, so
+ * a dead client goes.
+ */
 
 static void
 ngx_http_wt_conn_ping_handler(ngx_event_t *ev)
 {
+    ngx_msec_t           interval;
     ngx_http_wt_conn_t  *wc;
 
     wc = ev->data;
 
-    if (ngx_http_wt_glue_ping(wc->qconn) == NGX_OK) {
-        ngx_add_timer(ev, ngx_http_wt_glue_idle_timeout(wc->qconn) / 2);
+    interval = ngx_http_wt_conn_ping_interval(wc);
+
+    if (interval == 0) {
+
+        /* the session that wanted it has gone */
+
+        return;
     }
+
+    /* without memory the next one may get through */
+
+    (void) ngx_http_wt_glue_ping(wc->qconn);
+
+    ngx_add_timer(ev, interval);
+}
+
+
+/* that of the session which wants PINGs most often; 0 if none does */
+
+static ngx_msec_t
+ngx_http_wt_conn_ping_interval(ngx_http_wt_conn_t *wc)
+{
+    ngx_msec_t              interval;
+    ngx_queue_t            *q;
+    ngx_http_wt_session_t  *s;
+
+    interval = 0;
+
+    for (q = ngx_queue_head(&wc->sessions);
+         q != ngx_queue_sentinel(&wc->sessions);
+         q = ngx_queue_next(q))
+    {
+        s = ngx_queue_data(q, ngx_http_wt_session_t, queue);
+
+        if (s->conf->keepalive
+            && (interval == 0 || s->conf->keepalive < interval))
+        {
+            interval = s->conf->keepalive;
+        }
+    }
+
+    return ngx_min(interval, ngx_http_wt_conn_ping_latest(wc));
+}
+
+
+/*
+ * Later a PING and its acknowledgement might not make it.  The client has a
+ * say in the timeout, and must not make us busy.
+ */
+
+static ngx_msec_t
+ngx_http_wt_conn_ping_latest(ngx_http_wt_conn_t *wc)
+{
+    return ngx_max(ngx_http_wt_glue_idle_timeout(wc->qconn) / 2,
+                   NGX_HTTP_WT_PING_INTERVAL);
+}
+
+
+static void
+ngx_http_wt_conn_schedule_ping(ngx_http_wt_conn_t *wc,
+    ngx_http_wt_session_t *s)
+{
+    ngx_msec_t  interval;
+
+    if (s->conf->keepalive == 0) {
+        return;
+    }
+
+    interval = ngx_min(s->conf->keepalive, ngx_http_wt_conn_ping_latest(wc));
+
+    if (wc->ping.timer_set) {
+
+        if ((ngx_msec_int_t) (wc->ping.timer.key - ngx_current_msec)
+            <= (ngx_msec_int_t) interval)
+        {
+            return;
+        }
+
+        /* nginx does not move timers a little */
+
+        ngx_del_timer(&wc->ping);
+    }
+
+    ngx_add_timer(&wc->ping, interval);
 }
 
 
@@ -281,10 +371,7 @@ ngx_http_wt_conn_add(ngx_http_wt_conn_t *wc, ngx_http_wt_session_t *s)
     ngx_queue_insert_tail(&wc->sessions, &s->queue);
     wc->nsessions++;
 
-    if (!wc->ping.timer_set) {
-        ngx_add_timer(&wc->ping,
-                      ngx_http_wt_glue_idle_timeout(wc->qconn) / 2);
-    }
+    ngx_http_wt_conn_schedule_ping(wc, s);
 }
 
 

@@ -40,7 +40,7 @@ struct ngx_http_wt_conn_s {
     /* the session whose turn it is to send a datagram */
     ngx_http_wt_session_t    *turn;
 
-    /* keeps silent sessions alive; set while there are sessions */
+    /* keeps silent sessions alive; set while there are some that want it */
     ngx_event_t               ping;
 
     /* of the client's SETTINGS */

@@ -20,6 +20,7 @@
 static ngx_int_t ngx_http_wt_session_init(ngx_http_wt_session_t *s);
 static void ngx_http_wt_session_start(ngx_http_wt_session_t *s);
 static void ngx_http_wt_session_handler(ngx_event_t *ev);
+static void ngx_http_wt_session_check_idle(ngx_http_wt_session_t *s);
 static void ngx_http_wt_session_check_flush(ngx_http_wt_session_t *s);
 static ngx_uint_t ngx_http_wt_session_flushed(ngx_http_wt_session_t *s);
 static void ngx_http_wt_session_finish(ngx_http_wt_session_t *s,
@@ -233,6 +234,14 @@ ngx_http_wt_session_handler(ngx_event_t *ev)
         ngx_http_wt_session_start(s);
         return;
 
+    case NGX_HTTP_WT_SESSION_OPEN:
+
+        if (timedout) {
+            ngx_http_wt_session_check_idle(s);
+        }
+
+        return;
+
     case NGX_HTTP_WT_SESSION_FLUSHING:
         ngx_http_wt_session_check_flush(s);
         return;
@@ -240,6 +249,38 @@ ngx_http_wt_session_handler(ngx_event_t *ev)
     default:
         return;
     }
+}
+
+
+void
+ngx_http_wt_session_start_idle(ngx_http_wt_session_t *s)
+{
+    ngx_http_wt_session_touch(s);
+
+    if (s->conf->idle_timeout) {
+        ngx_add_timer(&s->event, s->conf->idle_timeout);
+    }
+}
+
+
+/* traffic leaves its time only, so the timer may be early, but never late */
+
+static void
+ngx_http_wt_session_check_idle(ngx_http_wt_session_t *s)
+{
+    ngx_msec_int_t  left;
+
+    static ngx_str_t  reason = ngx_string("idle timeout");
+
+    left = s->active + s->conf->idle_timeout - ngx_current_msec;
+
+    if (left > 0) {
+        ngx_add_timer(&s->event, (ngx_msec_t) left);
+        return;
+    }
+
+    ngx_http_wt_session_close(s, NGX_HTTP_WT_BY_TIMEOUT,
+                              NGX_HTTP_WT_BY_TIMEOUT, &reason);
 }
 
 
@@ -348,6 +389,9 @@ ngx_http_wt_session_flush_close(ngx_http_wt_session_t *s, ngx_http_wt_by_e by,
     s->close_code = code;
     s->deadline = ngx_current_msec + flush;
 
+    /* that of the idle timeout; nginx does not move timers a little */
+
+    ngx_http_wt_session_stop_timer(s);
     ngx_add_timer(&s->event, NGX_HTTP_WT_FLUSH_INTERVAL);
 }
 

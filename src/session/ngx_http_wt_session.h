@@ -69,7 +69,13 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t                datagram_queue;
+    ngx_msec_t                keepalive;      /* 0: off */
+    ngx_msec_t                idle_timeout;   /* 0: off */
 } ngx_http_wt_session_conf_t;
+
+
+/* a keepalive that is later than any: as late as QUIC's idle timeout allows */
+#define NGX_HTTP_WT_KEEPALIVE_LATEST  NGX_MAX_INT32_VALUE
 
 
 /*
@@ -113,6 +119,7 @@ struct ngx_http_wt_session_s {
 
     ngx_event_t               event;          /* timers, then posted to end */
     ngx_msec_t                started;
+    ngx_msec_t                active;         /* of the last traffic */
     ngx_msec_t                deadline;       /* of a flush */
 
     ngx_http_wt_counters_t    counters;
@@ -299,6 +306,12 @@ ngx_str_t *ngx_http_wt_session_by_name(ngx_http_wt_by_e by);
 
 
 /* within the session layer */
+
+/* there is traffic; the timer of webtransport_idle_timeout looks later */
+#define ngx_http_wt_session_touch(s)  ((s)->active = ngx_current_msec)
+
+/* the session is open: webtransport_idle_timeout begins */
+void ngx_http_wt_session_start_idle(ngx_http_wt_session_t *s);
 
 /* SETTINGS are known: check what WebTransport requires, go on */
 void ngx_http_wt_session_settings_done(ngx_http_wt_session_t *s);

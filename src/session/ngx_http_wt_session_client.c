@@ -72,6 +72,8 @@ ngx_http_wt_session_accept(ngx_http_wt_session_t *s, ngx_str_t *protocol,
     r->read_event_handler = ngx_http_wt_session_read_handler;
     r->write_event_handler = ngx_http_wt_session_write_handler;
 
+    ngx_http_wt_session_start_idle(s);
+
     /* the 200 goes first: a client drops datagrams that overtake it */
 
     ngx_http_wt_glue_flush(s->conn->qconn);

@@ -89,6 +89,7 @@ ngx_http_wt_session_stream(ngx_http_wt_session_t *s, ngx_http_wt_stream_t *ws)
     *next += 4;
 
     s->counters.streams_in++;
+    ngx_http_wt_session_touch(s);
 
     ngx_http_wt_stream_attach(ws, s);
 }
@@ -166,6 +167,7 @@ ngx_http_wt_session_open(ngx_http_wt_session_t *s, uint64_t id, ngx_uint_t uni,
     ngx_http_wt_session_add_stream(s, ws, id);
 
     s->counters.streams_out++;
+    ngx_http_wt_session_touch(s);
 
     ngx_http_wt_stream_start(ws, s);
 
@@ -186,6 +188,7 @@ ngx_int_t
 ngx_http_wt_session_input(ngx_http_wt_session_t *s, u_char *data, size_t len)
 {
     s->counters.datagrams_in++;
+    ngx_http_wt_session_touch(s);
 
     return s->peer_ops->datagram(s, data, len);
 }
@@ -198,6 +201,8 @@ ngx_http_wt_session_datagram(ngx_http_wt_session_t *s, u_char *data,
     if (s->ended) {
         return NGX_OK;
     }
+
+    ngx_http_wt_session_touch(s);
 
     if (len > ngx_http_wt_session_datagram_max(s)) {
         s->counters.datagrams_dropped++;

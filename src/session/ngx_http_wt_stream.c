@@ -145,6 +145,8 @@ ngx_http_wt_stream_read(ngx_http_wt_qstream_t *qs)
         return;
     }
 
+    ngx_http_wt_session_touch(ws->session);
+
     if (qs->connection->read->error) {
         ngx_http_wt_stream_received_reset(ws);
         return;
@@ -206,7 +208,11 @@ ngx_http_wt_stream_recv(ngx_http_wt_stream_t *ws, u_char *buf, size_t size)
     n = ngx_http_wt_glue_stream_recv(ws->qs, buf, size);
 
     if (n > 0) {
+
+        /* what a slow peer takes now has come long before */
+
         ws->session->counters.bytes_in += n;
+        ngx_http_wt_session_touch(ws->session);
         return n;
     }
 
@@ -279,6 +285,8 @@ ngx_http_wt_stream_send(ngx_http_wt_stream_t *ws, u_char *data, size_t len,
 
     ws->session->counters.bytes_out += len;
     ws->fin_pending = fin;
+
+    ngx_http_wt_session_touch(ws->session);
 
     n = ws->out ? 0 : ngx_http_wt_stream_write_now(ws, data, len, fin);
 
@@ -470,6 +478,8 @@ ngx_http_wt_stream_write(ngx_http_wt_qstream_t *qs)
         ws->send_done = 1;
         ngx_http_wt_stream_drop(ws);
 
+        ngx_http_wt_session_touch(ws->session);
+
         ws->session->peer_ops->stream_stop(ws,
                              ngx_http_wt_stream_app_code(qs->stop_code, &app));
 
@@ -482,6 +492,7 @@ ngx_http_wt_stream_write(ngx_http_wt_qstream_t *qs)
     ngx_http_wt_stream_flush(ws);
 
     if (ws->pending != pending) {
+        ngx_http_wt_session_touch(ws->session);
         ws->session->peer_ops->stream_sent(ws, pending - ws->pending);
     }
 }
@@ -496,6 +507,8 @@ ngx_http_wt_stream_reset(ngx_http_wt_stream_t *ws, uint32_t code)
 
     ws->send_done = 1;
     ngx_http_wt_stream_drop(ws);
+
+    ngx_http_wt_session_touch(ws->session);
 
     (void) ngx_http_wt_glue_stream_reset(ws->qs,
                                          ngx_http_wt_error_from_app(code));
@@ -512,6 +525,8 @@ ngx_http_wt_stream_stop(ngx_http_wt_stream_t *ws, uint32_t code)
     }
 
     ws->recv_done = 1;
+
+    ngx_http_wt_session_touch(ws->session);
 
     (void) ngx_http_wt_glue_stream_stop(ws->qs,
                                         ngx_http_wt_error_from_app(code));

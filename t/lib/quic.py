@@ -192,6 +192,10 @@ class Quic(QuicConnection):
         super()._handle_datagram_frame(context, frame_type, buf)
         self._packet.datagrams += 1
 
+    def _handle_ping_frame(self, context, frame_type, buf):
+        super()._handle_ping_frame(context, frame_type, buf)
+        self._packet.pings += 1
+
 
 class Packet:
     """What a packet of the server had in it."""
@@ -200,6 +204,7 @@ class Packet:
         self.size = len(plain)
         self.padding = self.size - len(plain.rstrip(b"\0"))
         self.datagrams = 0
+        self.pings = 0
         self.acked = None           # ranges of packet numbers
         self.ack_eliciting = None
 
