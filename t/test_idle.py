@@ -335,12 +335,13 @@ COUNTS = [step(f) for f in (
 async def until_closed(session, something):
     """Does something now and then until the session is closed."""
     async with asyncio.timeout(TIMEOUT):
-        while True:
+        while not session.ended:
             await something()
             try:
-                return await session.closed(IDLE / 8000)
+                await session.closed(IDLE / 8000)
             except TimeoutError:
                 pass
+    return await session.closed()
 
 
 @pytest.mark.parametrize("traffic", COUNTS)
@@ -374,6 +375,24 @@ async def test_what_waits_for_a_slow_client_is_traffic(nginx, client, worker):
         await backend.sync()
 
         await kept(session, worker, lambda: take(stream, 1000))
+
+
+async def test_what_waits_for_a_slow_worker_is_traffic(nginx, client, worker):
+    """The client has sent everything long ago."""
+    worker.accept = [w.accept(stream_window=1000)]
+    ngx = nginx(passed(worker, idle()))
+    async with client(ngx) as conn:
+        session, backend = await both(conn, worker)
+        stream = session.open_bidi()
+        stream.write(bytes(50000))
+        stream_id = (await backend.accept_stream()).stream_id
+        await stream.drain()
+
+        async def take_more():
+            backend.send(w.credit(stream_id, 1000))
+            assert (await backend.find("data")).data
+
+        await kept(session, worker, take_more)
 
 
 async def ping_of_quic(t):
