@@ -24,7 +24,6 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_wt_discard_connect(ngx_http_wt_session_t *s);
-static ngx_int_t ngx_http_wt_generate_connect(ngx_http_wt_session_t *s);
 static void ngx_http_wt_discard_opened(ngx_http_wt_stream_t *ws);
 static void ngx_http_wt_discard_readable(ngx_http_wt_stream_t *ws);
 static void ngx_http_wt_generate_readable(ngx_http_wt_stream_t *ws);
@@ -60,7 +59,7 @@ const ngx_http_wt_peer_ops_t  ngx_http_wt_discard_ops = {
 
 const ngx_http_wt_peer_ops_t  ngx_http_wt_generate_ops = {
     ngx_string("generate"),
-    ngx_http_wt_generate_connect,
+    ngx_http_wt_discard_connect,
     ngx_http_wt_discard_opened,
     ngx_http_wt_generate_readable,
     ngx_http_wt_discard_code,
@@ -81,18 +80,7 @@ static u_char  ngx_http_wt_discard_buf[NGX_HTTP_WT_DISCARD_BUFFER];
 static ngx_int_t
 ngx_http_wt_discard_connect(ngx_http_wt_session_t *s)
 {
-    s->backend = ngx_http_wt_discard_ops.name;
-
-    (void) ngx_http_wt_session_accept(s, NULL, NULL, 0);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_wt_generate_connect(ngx_http_wt_session_t *s)
-{
-    s->backend = ngx_http_wt_generate_ops.name;
+    s->backend = s->peer_ops->name;
 
     (void) ngx_http_wt_session_accept(s, NULL, NULL, 0);
 

@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_wt_msg_hot_data(u_char *p, u_char *last,
     ngx_http_wt_msg_data_t *data);
 static ngx_int_t ngx_http_wt_msg_hot_datagram(u_char *p, u_char *last,
     ngx_http_wt_msg_datagram_t *dg);
+static u_char *ngx_http_wt_msg_hot_bytes(u_char *p, u_char *last,
+    uint64_t len, ngx_str_t *value);
 static u_char *ngx_http_wt_msg_hot_varint(u_char *p, u_char *last,
     uint64_t *v);
 
@@ -109,14 +111,11 @@ ngx_http_wt_msg_hot_data(u_char *p, u_char *last, ngx_http_wt_msg_data_t *data)
 
         case ngx_http_wt_msg_hot_key(StreamData_data, PB_WT_STRING):
 
-            if (v > (uint64_t) (last - p)) {
+            p = ngx_http_wt_msg_hot_bytes(p, last, v, &data->data);
+            if (p == NULL) {
                 return NGX_DECLINED;
             }
 
-            data->data.data = p;
-            data->data.len = v;
-
-            p += v;
             break;
 
         case ngx_http_wt_msg_hot_key(StreamData_fin, PB_WT_VARINT):
@@ -168,14 +167,11 @@ ngx_http_wt_msg_hot_datagram(u_char *p, u_char *last,
 
         case ngx_http_wt_msg_hot_key(Datagram_data, PB_WT_STRING):
 
-            if (v > (uint64_t) (last - p)) {
+            p = ngx_http_wt_msg_hot_bytes(p, last, v, &dg->data);
+            if (p == NULL) {
                 return NGX_DECLINED;
             }
 
-            dg->data.data = p;
-            dg->data.len = v;
-
-            p += v;
             break;
 
         case ngx_http_wt_msg_hot_key(Datagram_ttl_ms, PB_WT_VARINT):
@@ -193,6 +189,23 @@ ngx_http_wt_msg_hot_datagram(u_char *p, u_char *last,
     }
 
     return NGX_OK;
+}
+
+
+/* returns the end of the value, or NULL if it is cut short */
+
+static u_char *
+ngx_http_wt_msg_hot_bytes(u_char *p, u_char *last, uint64_t len,
+    ngx_str_t *value)
+{
+    if (len > (uint64_t) (last - p)) {
+        return NULL;
+    }
+
+    value->data = p;
+    value->len = len;
+
+    return p + len;
 }
 
 
